@@ -1,0 +1,33 @@
+package document
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+const percentageRange = "give 0 to 100 with at most two decimals"
+
+// ParsePercentage reads a percentage, 0 to 100 with at most two decimals, and
+// returns it in basis points.
+func ParsePercentage(text string) (int, error) {
+	refused := errors.New("percentage " + quote(text) + " is not allowed: " + percentageRange)
+	whole, decimals, point := strings.Cut(text, ".")
+	if whole == "" || len(whole) > 3 || point && (decimals == "" || len(decimals) > 2) {
+		return 0, refused
+	}
+	n, err := strconv.ParseUint(whole+(decimals + "00")[:2], 10, 32)
+	if err != nil || n > 10_000 {
+		return 0, refused
+	}
+	return int(n), nil
+}
+
+// FormatPercentage writes basis points as a percentage, such as "5" or "12.5".
+func FormatPercentage(basisPoints int) string {
+	text := strconv.Itoa(basisPoints / 100)
+	if rest := basisPoints % 100; rest != 0 {
+		text += "." + strings.TrimRight(strconv.Itoa(100 + rest)[1:], "0")
+	}
+	return text
+}

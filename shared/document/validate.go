@@ -1,0 +1,132 @@
+package document
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Invalid lists everything that is wrong with a document, each as a sentence
+// that begins with the field and says what is allowed.
+type Invalid struct{ Problems []string }
+
+func (e *Invalid) Error() string { return strings.Join(e.Problems, "; ") }
+
+// Validate reports an *Invalid, or nil.
+func (d *Document) Validate() error {
+	var c checker
+	if _, err := ParseService(d.Service.String()); err != nil {
+		c.add("", err.Error())
+	}
+	c.require("rollout", d.Rollout != "" && len(d.Rollout) <= 100, "give the rollout an id of 1 to 100 characters")
+	c.require("generation", d.Generation >= 0, "must be 0 or more")
+	c.require("mode", d.Mode == ModeCanary, "must be "+quote(ModeCanary))
+	c.require("percentage", d.BasisPoints >= 0 && d.BasisPoints <= 10_000, percentageRange)
+	c.require("salt", d.Salt != "" && len(d.Salt) <= 100, "give 1 to 100 characters, fixed for the life of the rollout")
+	c.require("unattended_after_ms", d.UnattendedAfterMS >= 0, "give epoch milliseconds, or leave it out")
+	d.checkTargets(&c)
+	d.checkRules(&c)
+	d.checkUser(&c)
+	return c.err()
+}
+
+func (d *Document) checkTargets(c *checker) {
+	c.require("targets.stable", d.Target(Stable) >= 0, "is missing: name what answers everyone who is not on the canary")
+	if d.BasisPoints > 0 {
+		c.require("targets.canary", d.Target(Canary) >= 0, "is missing, but the percentage is above 0")
+	}
+	for i, t := range d.Targets {
+		field := "targets." + t.Name
+		c.require(field, IsSegment(t.Name), "target names are letters, digits, '.', '_' and '-'")
+		c.require(field, d.Target(t.Name) == i, "is there twice")
+		t.check(field, d.Service.Kind, c)
+	}
+}
+
+func (t Target) check(field string, kind Kind, c *checker) {
+	set := 0
+	for _, part := range []string{t.Version, t.Deployment, t.Model, t.URL} {
+		if part != "" {
+			set++
+		}
+	}
+	c.require(field, set == 1, "give exactly one of version, deployment, model and url")
+	c.require(field, kind != KindHTTP || t.URL != "", "an http service needs a url")
+	if t.Version != "" {
+		name, id, named := strings.Cut(t.Version, ":")
+		if !named {
+			id = t.Version
+		}
+		c.require(field+".version", IsVersionID(id) && (!named || IsOwnerName(name)), "write owner/name:id or the id alone, 64 hexadecimal digits")
+	}
+	c.require(field+".deployment", t.Deployment == "" || IsOwnerName(t.Deployment), "write owner/name")
+	c.require(field+".model", t.Model == "" || IsOwnerName(t.Model), "write owner/name")
+	c.require(field+".url", t.URL == "" || isBaseURL(t.URL), "write http:// or https://, a host and perhaps a path, without query or fragment")
+}
+
+func isBaseURL(text string) bool {
+	rest, found := strings.CutPrefix(text, "https://")
+	if !found {
+		rest, found = strings.CutPrefix(text, "http://")
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	for i := 0; i < len(text); i++ {
+		if text[i] <= ' ' || text[i] >= 0x7f {
+			return false
+		}
+	}
+	return found && host != "" && !strings.ContainsAny(host, "@\\") && !strings.ContainsAny(rest, "?#")
+}
+
+func (d *Document) checkRules(c *checker) {
+	for i, r := range d.Rules {
+		field := "rules[" + strconv.Itoa(i) + "]"
+		c.require(field+".header", isHeaderName(r.Header), "give a header's name in lower case")
+		c.require(field+".use", d.Target(r.Use) >= 0, "names no target: "+quote(r.Use))
+	}
+}
+
+func (d *Document) checkUser(c *checker) {
+	c.require("user.header", isHeaderName(d.User.Header), "give a header's name in lower case")
+	c.require("user.cookie", isHeaderName(d.User.Cookie), "give a cookie's name in lower case")
+	from := d.User.From
+	c.require("user.from", from == "" || from == FromToken || from == FromAddress, "must be token or address, or be left out")
+}
+
+func isHeaderName(text string) bool {
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return text != "" && len(text) <= 100
+}
+
+type checker struct{ problems []string }
+
+func (c *checker) add(field, problem string) {
+	if field != "" {
+		problem = field + ": " + problem
+	}
+	c.problems = append(c.problems, problem)
+}
+
+func (c *checker) require(field string, holds bool, problem string) {
+	if !holds {
+		c.add(field, problem)
+	}
+}
+
+func (c *checker) err() error {
+	if len(c.problems) == 0 {
+		return nil
+	}
+	return &Invalid{Problems: c.problems}
+}
+
+func quote(text string) string {
+	if len(text) > 80 {
+		text = text[:80] + "…"
+	}
+	return `"` + text + `"`
+}
