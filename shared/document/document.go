@@ -43,6 +43,9 @@ type Target struct {
 	Deployment string // owner/name
 	Model      string // owner/name of an official model
 	URL        string // base of a plain HTTP model server
+	// Credentials passes the client's Authorization and cookies on to URL;
+	// Replicate's own targets always get them.
+	Credentials bool
 }
 
 // Rule sends requests whose header has that exact value to a target.

@@ -52,6 +52,9 @@ func (w *writer) target(t Target) {
 	w.optional("deployment", t.Deployment)
 	w.optional("model", t.Model)
 	w.optional("url", t.URL)
+	if t.Credentials {
+		w.raw("credentials", "true")
+	}
 	w.close('}')
 }
 

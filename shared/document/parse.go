@@ -111,8 +111,10 @@ func (r *reader) targets(root jsonstream.Value) []Target {
 			Deployment: r.text(m.Value, field+".", "deployment"),
 			Model:      r.text(m.Value, field+".", "model"),
 			URL:        r.text(m.Value, field+".", "url"),
+
+			Credentials: r.boolean(m.Value, field+".", "credentials"),
 		})
-		r.known(m.Value, field+".", "version", "deployment", "model", "url")
+		r.known(m.Value, field+".", "version", "deployment", "model", "url", "credentials")
 	}
 	return targets
 }

@@ -51,6 +51,7 @@ func (t Target) check(field string, kind Kind, c *checker) {
 	}
 	c.require(field, set == 1, "give exactly one of version, deployment, model and url")
 	c.require(field, kind != KindHTTP || t.URL != "", "an http service needs a url")
+	c.require(field+".credentials", !t.Credentials || t.URL != "", "is for url targets: Replicate always gets the client's credentials")
 	if t.Version != "" {
 		name, id, named := strings.Cut(t.Version, ":")
 		if !named {

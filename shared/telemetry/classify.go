@@ -11,11 +11,9 @@ type Failure int32
 
 // The failures; FailureNone is a whole answer.
 const (
-	FailureNone    Failure = iota
-	FailureConnect         // no connection, or reset before the headers
-	FailureReset           // cut after the headers
-	FailureTimeout
-	FailureClientGone // the client went away
+	FailureNone       Failure = iota
+	FailureConnect            // no connection, or reset before the headers
+	FailureClientGone         // the client went away
 )
 
 // Classify returns the outcome and error class of an answer with an HTTP
@@ -24,10 +22,6 @@ func Classify(status int, failure Failure) (outcome, class string) {
 	switch failure {
 	case FailureConnect:
 		return OutcomeError, "connect"
-	case FailureReset:
-		return OutcomeError, "reset"
-	case FailureTimeout:
-		return OutcomeError, "timeout"
 	case FailureClientGone:
 		return OutcomeExcluded, "client"
 	}

@@ -10,29 +10,25 @@ type Column string
 
 // Texts. Analytics Engine allows 20 blobs of together 16 KB.
 const (
-	Service     Column = "blob1"  // full name, such as model:acme/flux
-	Variant     Column = "blob2"  // assigned: stable, canary or the target of a rule
-	ServedBy    Column = "blob3"  // who answered
-	Kind        Column = "blob4"  // KindRequest or KindPrediction
-	Outcome     Column = "blob5"  // one of the Outcome constants
-	Reason      Column = "blob6"  // why the variant was assigned
-	Rollout     Column = "blob7"  // id of the rollout
-	Colo        Column = "blob8"  // Cloudflare's data centre
-	Country     Column = "blob9"  // the client's, ISO 3166-1 alpha-2
-	Trace       Column = "blob10" // 32 hexadecimal digits
-	User        Column = "blob11" // salted fingerprint, 16 hexadecimal digits
-	Prediction  Column = "blob12" // Replicate's prediction id
-	ErrorClass  Column = "blob13" // "", connect, reset, timeout, http
-	Synchronous Column = "blob14" // "1" if the client waited for the output
+	Service    Column = "blob1"  // full name, such as model:acme/flux
+	Variant    Column = "blob2"  // assigned: stable, canary or the target of a rule
+	ServedBy   Column = "blob3"  // who answered
+	Kind       Column = "blob4"  // KindRequest
+	Outcome    Column = "blob5"  // one of the Outcome constants
+	Reason     Column = "blob6"  // why the variant was assigned
+	Rollout    Column = "blob7"  // id of the rollout
+	Colo       Column = "blob8"  // Cloudflare's data centre
+	Country    Column = "blob9"  // the client's, ISO 3166-1 alpha-2
+	Trace      Column = "blob10" // 32 hexadecimal digits
+	User       Column = "blob11" // salted fingerprint, 16 hexadecimal digits
+	ErrorClass Column = "blob12" // "", connect, client, http
 )
 
 // Numbers. Analytics Engine allows 20 doubles.
 const (
 	Status      Column = "double1" // HTTP status answered by the upstream; 0 if none
 	FirstByteMS Column = "double2" // request received to response headers
-	TotalMS     Column = "double3" // request received to the answer's last byte
-	Generation  Column = "double4" // of the document that decided
-	BytesOut    Column = "double5" // bytes of the answer, where its length is known; else 0
+	Generation  Column = "double3" // of the document that decided
 )
 
 // Index is the sampling key: service and variant, so that a small arm keeps its
@@ -45,11 +41,8 @@ const SampleInterval Column = "_sample_interval"
 // MaxIndexBytes is the longest index that Analytics Engine takes.
 const MaxIndexBytes = 96
 
-// Kinds of point.
-const (
-	KindRequest    = "request"    // one per routed request
-	KindPrediction = "prediction" // one per prediction that ended
-)
+// KindRequest is the kind of the one point that every routed request writes.
+const KindRequest = "request"
 
 // Outcomes of a request or prediction.
 const (
