@@ -1,0 +1,69 @@
+package upstream
+
+import (
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Operation is one call of Replicate's HTTP API.
+type Operation struct {
+	Method   string
+	Path     string // below /v1, parameters in braces
+	ID       string
+	Creates  bool  // starts a prediction
+	Statuses []int // that Replicate documents
+	Answered bool  // by the stand-in; else it gives 501
+}
+
+//go:embed operations.tsv
+var operationTable string
+
+// Operations lists every call of Replicate's HTTP API.
+func Operations() []Operation {
+	operations, err := parseOperations(operationTable)
+	if err != nil {
+		panic(fmt.Sprintf("parse operations.tsv: %v", err)) // embedded: wrong at build time or never
+	}
+	return operations
+}
+
+func parseOperations(table string) ([]Operation, error) {
+	lines := strings.Split(strings.TrimSpace(table), "\n")
+	var operations []Operation
+	for i, line := range lines[1:] {
+		fields := strings.Split(line, "\t")
+		if len(fields) != 6 {
+			return nil, fmt.Errorf("line %d: %d columns, want 6", i+2, len(fields))
+		}
+		o := Operation{
+			Method: fields[0], Path: fields[1], ID: fields[2], Creates: fields[3] == "yes", Answered: fields[5] == "yes",
+		}
+		for text := range strings.SplitSeq(fields[4], ",") {
+			status, err := strconv.Atoi(text)
+			if err != nil {
+				return nil, fmt.Errorf("line %d: status %q", i+2, text)
+			}
+			o.Statuses = append(o.Statuses, status)
+		}
+		operations = append(operations, o)
+	}
+	return operations, nil
+}
+
+// handlers are the operations that the stand-in answers.
+func (s *Server) handlers() map[string]func(*exchange) {
+	return map[string]func(*exchange){
+		"account.get":                    s.getAccount,
+		"models.get":                     s.getModel,
+		"models.versions.list":           s.listVersions,
+		"models.versions.get":            s.getVersion,
+		"predictions.create":             s.createByVersion,
+		"models.predictions.create":      s.createByModel,
+		"deployments.predictions.create": s.createByDeployment,
+		"predictions.list":               s.listPredictions,
+		"predictions.get":                s.getPrediction,
+		"predictions.cancel":             s.cancelPrediction,
+	}
+}

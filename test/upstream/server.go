@@ -1,0 +1,202 @@
+// Package upstream stands in for Replicate's prediction API, and for plain HTTP model servers, with latencies and
+// failures on demand. It knows what it was asked: its log of requests is the oracle of tests.
+//
+// The API is under /v1, the plain model servers under /http/{name}/, the controls under /_upstream/.
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options configure a Server. The zero value serves nothing but answers every call.
+type Options struct {
+	Catalog   Catalog
+	Seed      uint64    // of latencies, failures and ids
+	Scale     float64   // Replicate's seconds per local second, for the times listed below; 0 means 1
+	BaseURL   string    // what URLs in answers begin with, before /v1; by default the request's scheme and host
+	Tokens    []string  // valid API tokens; none means that every token is valid
+	RateLimit RateLimit // of the API, off by default
+	LogLimit  int       // entries that the log keeps, the newest; 0 means 100000
+}
+
+// Replicate's own times, divided by Options.Scale, as are Prefer: wait=n, Cancel-After and the minute of the rate limit.
+// Latencies are not: they are in local time.
+const (
+	dataKept   = time.Hour
+	streamIdle = 30 * time.Second
+)
+
+const keptPredictions = 100_000
+
+// Server is the stand-in. It is an http.Handler; Start makes it listen as well.
+type Server struct {
+	options     Options
+	catalog     *catalog
+	predictions *predictionStore
+	log         requestLog
+	limiter     *limiter
+	api         *http.ServeMux
+	controls    *http.ServeMux
+
+	closing  context.Context
+	close    context.CancelFunc
+	server   *http.Server
+	listener net.Listener
+	served   chan error
+}
+
+// New returns a server that does not listen yet. It refuses a catalog that contradicts itself.
+func New(o Options) (*Server, error) {
+	if o.Scale == 0 {
+		o.Scale = 1
+	}
+	if !(o.Scale > 0) {
+		return nil, fmt.Errorf("make upstream: scale is %v, use more than 0", o.Scale)
+	}
+	if o.LogLimit == 0 {
+		o.LogLimit = 100_000
+	}
+	if o.LogLimit < 0 {
+		return nil, fmt.Errorf("make upstream: log limit is %d, use at least 1", o.LogLimit)
+	}
+	o.BaseURL = strings.TrimSuffix(o.BaseURL, "/")
+	catalog, err := newCatalog(o.Catalog, o.Seed, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("make upstream: %w", err)
+	}
+	s := &Server{
+		options: o, catalog: catalog, predictions: newPredictionStore(keptPredictions, o.Seed),
+		log: requestLog{limit: o.LogLimit}, limiter: &limiter{scale: o.Scale},
+	}
+	s.limiter.window = s.scaled(time.Minute)
+	if err := s.limiter.set(o.RateLimit); err != nil {
+		return nil, fmt.Errorf("make upstream: %w", err)
+	}
+	s.closing, s.close = context.WithCancel(context.Background())
+	s.api, s.controls = s.apiRoutes(), s.controlRoutes()
+	return s, nil
+}
+
+func (s *Server) scaled(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / s.options.Scale)
+}
+
+// ServeHTTP logs every request but those of the controls.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/_upstream/") {
+		s.controls.ServeHTTP(w, r)
+		return
+	}
+	rec := &recorder{ResponseWriter: w}
+	rec.entry = s.log.begin(r, time.Now())
+	// Deferred because a reset ends the handler by a panic.
+	defer func() {
+		s.log.update(rec.entry, func(e *Entry) { e.Status, e.AnswerBytes, e.Done = rec.status, rec.bytes, true })
+	}()
+	if rest, plain := strings.CutPrefix(r.URL.Path, "/http/"); plain {
+		name, _, _ := strings.Cut(rest, "/")
+		s.servePlain(s.exchange(rec, r), name)
+		return
+	}
+	s.api.ServeHTTP(rec, r)
+}
+
+func (s *Server) exchange(w *recorder, r *http.Request) *exchange {
+	return &exchange{w: w, r: r, log: &s.log, now: w.entry.At}
+}
+
+// apiRoutes follow the table of operations; a call that is in none of its rows is 404.
+func (s *Server) apiRoutes() *http.ServeMux {
+	mux := http.NewServeMux()
+	handle := func(pattern string, h func(*exchange)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { h(s.exchange(w.(*recorder), r)) })
+	}
+	handlers := s.handlers()
+	for _, o := range Operations() {
+		h, ok := handlers[o.ID]
+		if !ok {
+			h = unanswered(o)
+		}
+		handle(o.Method+" /v1"+o.Path, s.admitted(o, h))
+	}
+	handle("GET /v1/streams/{stream}", s.streamPrediction)
+	handle("/", func(x *exchange) { x.fail(problemNotFound) })
+	return mux
+}
+
+func unanswered(o Operation) func(*exchange) {
+	return func(x *exchange) {
+		x.fail(&problem{
+			Title: "Not implemented", Detail: "The stand-in does not answer " + o.ID + " yet", Status: http.StatusNotImplemented,
+		})
+	}
+}
+
+// admitted lets calls with a valid token through, as many as the rate limit allows.
+func (s *Server) admitted(o Operation, h func(*exchange)) func(*exchange) {
+	return func(x *exchange) {
+		t := token(x.r.Header)
+		if t == "" || len(s.options.Tokens) > 0 && !slices.Contains(s.options.Tokens, t) {
+			x.fail(problemToken)
+			return
+		}
+		if bad := s.limiter.take(x.w.Header(), o.Creates, x.now); bad != nil {
+			x.fail(bad)
+			return
+		}
+		h(x)
+	}
+}
+
+// origin is what absolute URLs in an answer to r begin with.
+func (s *Server) origin(r *http.Request) string {
+	switch {
+	case s.options.BaseURL != "":
+		return s.options.BaseURL
+	case r.TLS != nil:
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+// Start listens on addr, or on a free port of 127.0.0.1 when addr is empty, and serves until Close.
+func (s *Server) Start(addr string) error {
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("start upstream: %w", err)
+	}
+	s.listener, s.served = listener, make(chan error, 1)
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
+	go func() { s.served <- s.server.Serve(listener) }()
+	return nil
+}
+
+// URL is the address that Start chose, without a slash at the end.
+func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+
+// Close cuts all connections and returns once nothing is served any more. It may be called without Start.
+func (s *Server) Close() error {
+	s.close()
+	if s.server == nil {
+		return nil
+	}
+	err := s.server.Close()
+	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	s.server = nil
+	if err != nil {
+		return fmt.Errorf("close upstream: %w", err)
+	}
+	return nil
+}
