@@ -8,7 +8,13 @@ const Schema = 1
 // MaxBytes is the largest document that Parse accepts.
 const MaxBytes = 64 << 10
 
-// Modes of a rollout.
+// The most targets and rules that a document may have.
+const (
+	MaxTargets = 32
+	MaxRules   = 32
+)
+
+// ModeCanary splits users between stable and canary by percentage.
 const ModeCanary = "canary"
 
 // Names of the two targets that every rollout is about.

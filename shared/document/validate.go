@@ -34,6 +34,7 @@ func (d *Document) checkTargets(c *checker) {
 	if d.BasisPoints > 0 {
 		c.require("targets.canary", d.Target(Canary) >= 0, "is missing, but the percentage is above 0")
 	}
+	c.require("targets", len(d.Targets) <= MaxTargets, "give at most "+strconv.Itoa(MaxTargets))
 	for i, t := range d.Targets {
 		field := "targets." + t.Name
 		c.require(field, IsSegment(t.Name), "target names are letters, digits, '.', '_' and '-'")
@@ -79,6 +80,7 @@ func isBaseURL(text string) bool {
 }
 
 func (d *Document) checkRules(c *checker) {
+	c.require("rules", len(d.Rules) <= MaxRules, "give at most "+strconv.Itoa(MaxRules))
 	for i, r := range d.Rules {
 		field := "rules[" + strconv.Itoa(i) + "]"
 		c.require(field+".header", isHeaderName(r.Header), "give a header's name in lower case")

@@ -1,0 +1,71 @@
+//go:build wasm
+
+// Command worker is Perch's routing as a WASM reactor: the host calls the
+// exports, never waits, and never shares a request object.
+package main
+
+import (
+	"unsafe"
+
+	"perch/worker/reactor"
+)
+
+var core reactor.Reactor
+
+//go:wasmexport input
+func input() unsafe.Pointer { return unsafe.Pointer(&core.Input[0]) }
+
+//go:wasmexport input_bytes
+func inputBytes() uint32 { return reactor.InputBytes }
+
+//go:wasmexport output
+func output() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(core.Output)) }
+
+//go:wasmexport output_bytes
+func outputBytes() uint32 { return uint32(len(core.Output)) }
+
+//go:wasmexport resolve
+func resolve(n uint32) uint32 { return core.Resolve(n) }
+
+//go:wasmexport resolve_version
+func resolveVersion(n uint32) uint32 { return core.ResolveVersion(n) }
+
+//go:wasmexport resolve_service
+func resolveService(n uint32) uint32 { return core.ResolveService(n) }
+
+//go:wasmexport load
+func load(documentBytes, haltBytes uint32) uint32 { return core.Load(documentBytes, haltBytes) }
+
+//go:wasmexport release
+func release(handle uint32) { core.Release(handle) }
+
+//go:wasmexport decide
+func decide(handle, n, nowHigh, nowLow, endpoint uint32) uint32 {
+	return core.Decide(handle, n, nowHigh, nowLow, endpoint)
+}
+
+//go:wasmexport stable
+func stable(handle, n, endpoint uint32) uint32 { return core.Stable(handle, n, endpoint) }
+
+//go:wasmexport classify
+func classify(status, failure uint32) { core.Classify(status, failure) }
+
+//go:wasmexport open_finder
+func openFinder() uint32 { return core.OpenFinder() }
+
+//go:wasmexport push_finder
+func pushFinder(handle, n uint32) uint32 { return core.PushFinder(handle, n) }
+
+//go:wasmexport close_finder
+func closeFinder(handle uint32) { core.CloseFinder(handle) }
+
+//go:wasmexport open_editor
+func openEditor(n uint32) uint32 { return core.OpenEditor(n) }
+
+//go:wasmexport push_editor
+func pushEditor(handle, n uint32) { core.PushEditor(handle, n) }
+
+//go:wasmexport close_editor
+func closeEditor(handle uint32) { core.CloseEditor(handle) }
+
+func main() {}

@@ -1,0 +1,192 @@
+// Package reactor is what the WASM module does: bytes in, decisions out. The
+// host writes into Input, calls a method with the number of bytes, and reads
+// what the method left in Output. It compiles under TinyGo, and natively for
+// tests.
+package reactor
+
+import (
+	"strings"
+	"unsafe"
+
+	"perch/shared/document"
+	"perch/shared/telemetry"
+	"perch/worker/router"
+)
+
+// InputBytes is the size of Input: a document and a halt, or a body's chunk.
+const InputBytes = document.MaxBytes + 4<<10
+
+// separator parts the fields of a call; no header, path or method contains it.
+const separator = '\n'
+
+// Reactor holds what outlives a call. Handles start at 1; 0 is none.
+type Reactor struct {
+	Input  [InputBytes]byte
+	Output []byte // valid until the next call
+
+	states  slots[router.State]
+	finders finders
+	editors editors
+	text    []byte // backs Output where it is text
+	rules   [document.MaxRules]string
+}
+
+// Resolve reads "method, path, service, upgrade" (upgrade is "1" or ""), and
+// returns action | endpoint<<8 | undecided<<16. Output: "variant, rest,
+// service, rollout key, halt key, alias key".
+func (r *Reactor) Resolve(n uint32) uint32 {
+	f := r.fields(n)
+	route := router.Resolve(router.Head{Method: f.next(), Path: f.next(), Service: f.next(), Upgrade: f.next() == "1"})
+	r.text = append(r.text[:0], route.Variant...)
+	r.add(route.Rest)
+	r.addService(route.Service)
+	r.Output = r.text
+	code := uint32(route.Action) | uint32(route.Endpoint)<<8
+	if route.Undecided {
+		code |= 1 << 16
+	}
+	return code
+}
+
+func (r *Reactor) addService(s document.Service) {
+	if s.Kind == "" {
+		return
+	}
+	r.add(s.String())
+	r.add(s.RolloutKey())
+	r.add(s.HaltKey())
+	if s.Kind != document.KindHTTP {
+		r.add(document.AliasKey(string(s.Kind), s.Name))
+	} else {
+		r.add("")
+	}
+}
+
+// What ResolveVersion and ResolveService return.
+const (
+	LookupNone    = 0
+	LookupService = 1 // Output: "service, rollout key, halt key, alias key"
+	LookupAlias   = 2 // Output: the alias key
+)
+
+// ResolveVersion reads the version of a body and tells where its service is found.
+func (r *Reactor) ResolveVersion(n uint32) uint32 {
+	lookup, found := router.ResolveVersion(r.input(n))
+	r.text = r.text[:0]
+	code := uint32(LookupNone)
+	switch {
+	case found && lookup.Alias != "":
+		r.text = append(r.text, lookup.Alias...)
+		code = LookupAlias
+	case found:
+		r.addService(lookup.Service)
+		r.text = r.text[1:]
+		code = LookupService
+	}
+	r.Output = r.text
+	return code
+}
+
+// ResolveService reads a service's name, as an alias gives it.
+func (r *Reactor) ResolveService(n uint32) uint32 {
+	service, err := document.ParseService(r.input(n))
+	r.text = r.text[:0]
+	if err != nil {
+		r.Output = nil
+		return LookupNone
+	}
+	r.addService(service)
+	r.Output = r.text[1:]
+	return LookupService
+}
+
+// Load reads a document and, behind it, the id of the halted rollout; it
+// returns a handle and leaves the plan (JSON) in Output, or 0 and the reason
+// why the document cannot be used.
+func (r *Reactor) Load(documentBytes, haltBytes uint32) uint32 {
+	if uint64(documentBytes)+uint64(haltBytes) > InputBytes {
+		r.text = append(r.text[:0], document.ErrTooLarge.Error()...)
+		r.Output = r.text
+		return 0
+	}
+	d, err := document.Parse(r.Input[:documentBytes])
+	if err != nil {
+		r.text = append(r.text[:0], err.Error()...)
+		r.Output = r.text
+		return 0
+	}
+	halted := string(r.Input[documentBytes : documentBytes+haltBytes])
+	r.text = appendPlan(r.text[:0], d)
+	r.Output = r.text
+	return r.states.add(router.State{Document: d, Halted: halted})
+}
+
+// Release forgets a document.
+func (r *Reactor) Release(handle uint32) { r.states.remove(handle) }
+
+// Decide reads "override, client, random, cookie, version, user header, rule
+// headers…" and returns target | reason<<8 | edit<<16 | new<<18. Output: the
+// user's fingerprint, 16 hexadecimal digits, and the bucket.
+func (r *Reactor) Decide(handle, n, nowHigh, nowLow, endpoint uint32) uint32 {
+	state := r.states.get(handle)
+	f := r.fields(n)
+	q := router.Request{Override: f.next(), Client: f.next(), Random: f.next(), Cookie: f.next()}
+	version := f.next()
+	q.Header = f.next()
+	for i := range state.Rules {
+		r.rules[i] = f.next()
+	}
+	q.Rules = r.rules[:len(state.Rules)]
+	d := router.Decide(state, &q, int64(uint64(nowHigh)<<32|uint64(nowLow)))
+	r.text = appendHex(r.text[:0], d.Fingerprint)
+	r.addInt(d.Bucket)
+	r.Output = r.text
+	edit := router.EditFor(&state.Targets[d.Target], router.Endpoint(endpoint), version)
+	code := uint32(d.Target) | uint32(d.Reason)<<8 | uint32(edit)<<16
+	if d.New {
+		code |= 1 << 18
+	}
+	return code
+}
+
+// Stable answers like Decide without deciding: the stable target and its edit.
+// The input is the version that the body names.
+func (r *Reactor) Stable(handle, n, endpoint uint32) uint32 {
+	state := r.states.get(handle)
+	target := state.Target(document.Stable)
+	r.Output = nil
+	return uint32(target) | uint32(router.EditFor(&state.Targets[target], router.Endpoint(endpoint), r.input(n)))<<16
+}
+
+// Classify puts "outcome, error class" of an answer into Output.
+func (r *Reactor) Classify(status, failure uint32) {
+	outcome, class := telemetry.Classify(int(status), telemetry.Failure(failure))
+	r.text = append(r.text[:0], outcome...)
+	r.add(class)
+	r.Output = r.text
+}
+
+// input is the text that the host wrote. It lives until the next call.
+func (r *Reactor) input(n uint32) string {
+	return unsafe.String(&r.Input[0], min(n, InputBytes))
+}
+
+func (r *Reactor) fields(n uint32) fields { return fields{r.input(n)} }
+
+func (r *Reactor) add(text string) {
+	r.text = append(append(r.text, separator), text...)
+}
+
+type fields struct{ rest string }
+
+func (f *fields) next() string {
+	i := strings.IndexByte(f.rest, separator)
+	if i < 0 {
+		field := f.rest
+		f.rest = ""
+		return field
+	}
+	field := f.rest[:i]
+	f.rest = f.rest[i+1:]
+	return field
+}

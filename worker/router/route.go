@@ -1,0 +1,178 @@
+// Package router decides who answers a request. It is pure, allocates nothing
+// per decision, and compiles under TinyGo.
+package router
+
+import (
+	"strings"
+
+	"perch/shared/document"
+)
+
+// Action is what the shell does with a request.
+type Action uint8
+
+// The actions.
+const (
+	ActionNotFound Action = iota
+	ActionPass            // to Replicate, as it is
+	ActionHealth          // answer /_perch/health
+	ActionVariant         // answer /_perch/variant for Route.Service
+	ActionService         // route by the document of Route.Service
+	ActionVersion         // the service follows from the body's version
+)
+
+// Endpoint is the form in which the client asked.
+type Endpoint uint8
+
+// The endpoints.
+const (
+	EndpointPredictions Endpoint = iota // POST /v1/predictions
+	EndpointNamed                       // POST /v1/{models,deployments}/{owner}/{name}/predictions
+	EndpointHTTP                        // anything below an http service's prefix
+)
+
+// Head is what is known of a request before its body.
+type Head struct {
+	Method string
+	Path   string // percent-encoded, without the query
+	// Service is the x-perch-service header, or the query parameter of
+	// /_perch/variant.
+	Service string
+	Upgrade bool // the client asks for another protocol, such as WebSocket
+}
+
+// Route says where a request belongs.
+type Route struct {
+	Action   Action
+	Endpoint Endpoint
+	Service  document.Service
+	Variant  string // asked for by the path /@variant/…, or ""
+	// Rest is the path to pass on: below /v1 for Replicate, below the service's
+	// prefix for http services. It begins with a slash.
+	Rest string
+	// Undecided requests (OPTIONS, upgrades) go to stable.
+	Undecided bool
+}
+
+// Resolve finds the service that a request is for. A service header that names
+// none is ignored.
+func Resolve(h Head) Route {
+	path, variant := cutVariant(h.Path)
+	r := Route{Variant: variant, Rest: path, Undecided: h.Upgrade || h.Method == "OPTIONS"}
+	named, err := document.ParseService(h.Service)
+	isNamed := err == nil && h.Service != ""
+	if internal, found := cutSegment(path, "_perch"); found {
+		return r.internal(internal, named, isNamed)
+	}
+	if rest, found := cutSegment(path, "v1"); found {
+		return r.replicate(h.Method, rest, named, isNamed)
+	}
+	if isNamed && named.Kind == document.KindHTTP {
+		r.Action, r.Endpoint, r.Service = ActionService, EndpointHTTP, named
+		return r
+	}
+	first, rest := firstSegment(path)
+	if !document.IsSegment(first) {
+		return r
+	}
+	r.Action, r.Endpoint, r.Rest = ActionService, EndpointHTTP, rest
+	r.Service = document.Service{Kind: document.KindHTTP, Name: first}
+	return r
+}
+
+func (r Route) internal(path string, named document.Service, isNamed bool) Route {
+	switch {
+	case path == "/health":
+		r.Action = ActionHealth
+	case path == "/variant" && isNamed:
+		r.Action, r.Service = ActionVariant, named
+	}
+	return r
+}
+
+func (r Route) replicate(method, rest string, named document.Service, isNamed bool) Route {
+	r.Action, r.Rest = ActionPass, rest
+	if method != "POST" || r.Undecided {
+		return r
+	}
+	if rest == "/predictions" {
+		r.Action = ActionVersion
+	} else if service, found := createdService(rest); found {
+		r.Action, r.Endpoint, r.Service = ActionService, EndpointNamed, service
+	} else {
+		return r
+	}
+	if isNamed && named.Kind != document.KindHTTP {
+		r.Action, r.Service = ActionService, named
+	}
+	return r
+}
+
+// createdService reads /models/{owner}/{name}/predictions and the like.
+func createdService(path string) (document.Service, bool) {
+	kind := document.KindModel
+	name, found := strings.CutPrefix(path, "/models/")
+	if !found {
+		kind = document.KindDeployment
+		name, found = strings.CutPrefix(path, "/deployments/")
+	}
+	if !found {
+		return document.Service{}, false
+	}
+	name, found = strings.CutSuffix(name, "/predictions")
+	if !found || !document.IsOwnerName(name) {
+		return document.Service{}, false
+	}
+	return document.Service{Kind: kind, Name: name}, true
+}
+
+// cutVariant takes /@stable or /@canary off the front of a path.
+func cutVariant(path string) (rest, variant string) {
+	for _, name := range [...]string{document.Stable, document.Canary} {
+		if rest, found := strings.CutPrefix(path, "/@"+name); found && (rest == "" || rest[0] == '/') {
+			if rest == "" {
+				rest = "/"
+			}
+			return rest, name
+		}
+	}
+	return path, ""
+}
+
+// cutSegment takes the given first segment off a path.
+func cutSegment(path, segment string) (rest string, found bool) {
+	first, rest := firstSegment(path)
+	return rest, first == segment
+}
+
+func firstSegment(path string) (first, rest string) {
+	path = strings.TrimPrefix(path, "/")
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		return path[:i], path[i:]
+	}
+	return path, "/"
+}
+
+// Lookup names the KV entries that tell which service a version belongs to:
+// the alias of its id, or the document of the model that it names.
+type Lookup struct {
+	Alias   string           // KV key, or ""
+	Service document.Service // if Alias is ""
+}
+
+// ResolveVersion reads the version of a POST /v1/predictions body: an id,
+// owner/name:id, or owner/name. It reports false for anything else.
+func ResolveVersion(version string) (Lookup, bool) {
+	name, id, found := strings.Cut(version, ":")
+	switch {
+	case found && document.IsOwnerName(name) && document.IsVersionID(id):
+		return Lookup{Alias: document.AliasKey("version", id)}, true
+	case found:
+		return Lookup{}, false
+	case document.IsVersionID(version):
+		return Lookup{Alias: document.AliasKey("version", version)}, true
+	case document.IsOwnerName(version):
+		return Lookup{Service: document.Service{Kind: document.KindModel, Name: version}}, true
+	}
+	return Lookup{}, false
+}
