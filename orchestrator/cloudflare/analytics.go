@@ -61,28 +61,13 @@ func (a *Analytics) query(ctx context.Context, sql string) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode != http.StatusOK {
-		return nil, refusedQuery(res.StatusCode, body)
+	switch {
+	case res.StatusCode == http.StatusOK:
+		return decodeRows(body)
+	case res.StatusCode == http.StatusUnprocessableEntity && bytes.Contains(body, []byte("unable to find type of column")):
+		return nil, ErrNoData
 	}
-	return decodeRows(body)
-}
-
-// refusedQuery reads an error: plain text of the SQL engine, or the envelope
-// of the API in front of it.
-func refusedQuery(status int, body []byte) error {
-	if status == http.StatusUnprocessableEntity && bytes.Contains(body, []byte("unable to find type of column")) {
-		return ErrNoData
-	}
-	var envelope struct {
-		Errors []struct {
-			Code    int64  `json:"code"`
-			Message string `json:"message"`
-		} `json:"errors"`
-	}
-	if json.Unmarshal(body, &envelope) == nil && len(envelope.Errors) > 0 {
-		return &APIError{Status: status, Code: envelope.Errors[0].Code, Message: envelope.Errors[0].Message}
-	}
-	return &APIError{Status: status, Message: firstLine(string(body))}
+	return nil, refusal(res.StatusCode, body)
 }
 
 func decodeRows(body []byte) ([]Row, error) {

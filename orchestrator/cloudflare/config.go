@@ -7,8 +7,10 @@ package cloudflare
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -103,13 +105,22 @@ func plain(err error) error {
 	if !errors.As(err, &api) {
 		return err
 	}
-	e := &APIError{Status: api.StatusCode}
-	if len(api.Errors) > 0 {
-		e.Code, e.Message = api.Errors[0].Code, api.Errors[0].Message
-		return e
+	body, _ := io.ReadAll(api.Response.Body) // the library's copy in memory
+	return refusal(api.StatusCode, body)
+}
+
+// refusal reads the API's envelope, or takes the beginning of any other answer.
+func refusal(status int, body []byte) *APIError {
+	var envelope struct {
+		Errors []struct {
+			Code    int64  `json:"code"`
+			Message string `json:"message"`
+		} `json:"errors"`
 	}
-	e.Message = firstLine(api.JSON.RawJSON())
-	return e
+	if json.Unmarshal(body, &envelope) == nil && len(envelope.Errors) > 0 {
+		return &APIError{Status: status, Code: envelope.Errors[0].Code, Message: envelope.Errors[0].Message}
+	}
+	return &APIError{Status: status, Message: firstLine(string(body))}
 }
 
 // firstLine returns the beginning of an answer that is not the API's envelope.
