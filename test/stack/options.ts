@@ -1,0 +1,85 @@
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+
+export interface Options {
+  worker: string;
+  config: string;
+  places: number;
+  vars: Record<string, string>;
+  secrets: Record<string, string>;
+  /** Production seconds per local second. */
+  timeScale: number;
+  port: number;
+  lagMs: number;
+  sample: number;
+  bare: boolean;
+}
+
+const root = resolve(import.meta.dirname, "../..");
+
+export const usage = `usage: npm run --silent stack -- [flags]
+  --worker DIR        bundle made by wrangler deploy --dry-run --outdir DIR (default .build/worker)
+  --config FILE       wrangler.toml for the compatibility date, flags and vars (default wrangler.toml)
+  --places N          workerd processes, each with its own KV cache and Cache API (default 1)
+  --var NAME=VALUE    text binding for the worker; repeatable
+  --secret NAME=VALUE the same, listed as a secret by the API; repeatable
+  --time-scale S      production seconds per local second: a cacheTtl of 30 lasts 30/S seconds (default 1)
+  --port P            port of the API, 0 takes a free one (default 0)
+  --lag-ms MS         age at which analytics points become visible (default 0)
+  --sample N          queries see about 1 point in N (default 1)
+  --bare              run the worker without edge.js: no request.cf, no limit of points a request; for benchmarks`;
+
+/** Reads the command line; paths are relative to the repository. What is wrong is an Error that names the flag. */
+export function parseOptions(args: string[]): Options {
+  const { values } = parseArgs({
+    args,
+    options: {
+      worker: { type: "string", default: ".build/worker" },
+      config: { type: "string", default: "wrangler.toml" },
+      places: { type: "string", default: "1" },
+      var: { type: "string", multiple: true, default: [] },
+      secret: { type: "string", multiple: true, default: [] },
+      "time-scale": { type: "string", default: "1" },
+      port: { type: "string", default: "0" },
+      "lag-ms": { type: "string", default: "0" },
+      sample: { type: "string", default: "1" },
+      bare: { type: "boolean", default: false },
+    },
+  });
+  return {
+    worker: resolve(root, values.worker),
+    config: resolve(root, values.config),
+    places: whole("places", values.places, 1, 16),
+    vars: assignments("var", values.var),
+    secrets: assignments("secret", values.secret),
+    timeScale: positive("time-scale", values["time-scale"]),
+    port: whole("port", values.port, 0, 65535),
+    lagMs: whole("lag-ms", values["lag-ms"], 0, Number.MAX_SAFE_INTEGER),
+    sample: whole("sample", values.sample, 1, 1_000_000),
+    bare: values.bare,
+  };
+}
+
+function whole(flag: string, text: string, least: number, most: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new Error(`--${flag} ${text}: expected a whole number from ${least} to ${most}`);
+  }
+  return value;
+}
+
+function positive(flag: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && Number.isFinite(value))) throw new Error(`--${flag} ${text}: expected a number above 0`);
+  return value;
+}
+
+function assignments(flag: string, texts: string[]): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const equals = text.indexOf("=");
+      if (equals < 1) throw new Error(`--${flag} ${text}: expected NAME=VALUE`);
+      return [text.slice(0, equals), text.slice(equals + 1)];
+    }),
+  );
+}

@@ -1,0 +1,37 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { promisify } from "node:util";
+import { compatibilityDate as newestDate } from "workerd";
+
+/** What the stack takes from wrangler.toml. */
+export interface WorkerConfig {
+  name: string;
+  main?: string;
+  compatibilityDate: string;
+  compatibilityFlags: string[];
+  vars: Record<string, unknown>;
+}
+
+const absent: WorkerConfig = { name: "perch", compatibilityDate: newestDate, compatibilityFlags: [], vars: {} };
+
+// In a process of its own: wrangler takes 250 MB that the stack would keep for its whole life.
+const script = `
+  const { unstable_readConfig } = await import("wrangler");
+  const c = unstable_readConfig({ config: process.argv[1] }, { hideWarnings: true });
+  const { name, main, compatibility_date, compatibility_flags, vars } = c;
+  console.log(JSON.stringify({ name, main, compatibilityDate: compatibility_date, compatibilityFlags: compatibility_flags, vars }));
+`;
+
+/** Reads a wrangler.toml as wrangler itself does, the top level only; a missing file gives the defaults. */
+export async function readWorkerConfig(file: string): Promise<WorkerConfig> {
+  if (!existsSync(file)) return absent;
+  const options = { cwd: import.meta.dirname, env: { ...process.env, WRANGLER_SEND_METRICS: "false" } };
+  const argv = ["--input-type=module", "--eval", script, file];
+  const { stdout } = await promisify(execFile)(process.execPath, argv, options).catch((error: Error) => {
+    throw new Error(`read worker config ${file}: ${error.message}`);
+  });
+  const config = { ...absent, ...(JSON.parse(stdout) as Partial<WorkerConfig>) };
+  // Cloudflare may be ahead of the workerd installed here, which refuses a later date.
+  if (config.compatibilityDate > newestDate) config.compatibilityDate = newestDate;
+  return config;
+}
