@@ -3,7 +3,6 @@ package document
 import (
 	"errors"
 	"strconv"
-	"strings"
 
 	"perch/shared/jsonstream"
 )
@@ -132,7 +131,7 @@ func (r *reader) rules(root jsonstream.Value) []Rule {
 	for i, item := range list.Items {
 		prefix := "rules[" + strconv.Itoa(i) + "]."
 		rules = append(rules, Rule{
-			Header: strings.ToLower(r.text(item, prefix, "header")),
+			Header: r.text(item, prefix, "header"),
 			Equals: r.text(item, prefix, "equals"),
 			Use:    r.text(item, prefix, "use"),
 		})
@@ -144,8 +143,8 @@ func (r *reader) rules(root jsonstream.Value) []Rule {
 func (r *reader) user(root jsonstream.Value) User {
 	object := r.object(root, "", "user")
 	u := User{
-		Header: strings.ToLower(r.text(object, "user.", "header")),
-		Cookie: strings.ToLower(r.text(object, "user.", "cookie")),
+		Header: r.text(object, "user.", "header"),
+		Cookie: r.text(object, "user.", "cookie"),
 		From:   r.text(object, "user.", "from"),
 	}
 	if u.Header == "" {
@@ -187,9 +186,9 @@ func (r *reader) integer(object jsonstream.Value, prefix, name string) int64 {
 	if !found {
 		return 0
 	}
-	n, err := strconv.ParseInt(v.Text, 10, 64)
-	if v.Kind != jsonstream.Number || err != nil {
-		r.c.add(prefix+name, "must be a whole number")
+	n, ok := parseDigits(v.Text)
+	if v.Kind != jsonstream.Number || !ok {
+		r.c.add(prefix+name, "must be a whole number, 0 or more")
 	}
 	return n
 }

@@ -16,8 +16,8 @@ func ParsePercentage(text string) (int, error) {
 	if whole == "" || len(whole) > 3 || point && (decimals == "" || len(decimals) > 2) {
 		return 0, refused
 	}
-	n, err := strconv.ParseUint(whole+(decimals + "00")[:2], 10, 32)
-	if err != nil || n > 10_000 {
+	n, ok := parseDigits(whole + (decimals + "00")[:2])
+	if !ok || n > 10_000 {
 		return 0, refused
 	}
 	return int(n), nil
@@ -30,4 +30,19 @@ func FormatPercentage(basisPoints int) string {
 		text += "." + strings.TrimRight(strconv.Itoa(100 + rest)[1:], "0")
 	}
 	return text
+}
+
+// parseDigits reads a whole number of at most 18 digits. strconv.ParseInt would
+// link its quoting of errors, 12 KB, into the worker.
+func parseDigits(text string) (n int64, ok bool) {
+	if text == "" || len(text) > 18 {
+		return 0, false
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] < '0' || text[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(text[i]-'0')
+	}
+	return n, true
 }

@@ -47,7 +47,16 @@ func ParseService(text string) (Service, error) {
 // String returns the full name, such as "model:acme/flux".
 func (s Service) String() string { return string(s.Kind) + ":" + s.Name }
 
-func (s Service) key() string { return string(s.Kind) + ":" + strings.Replace(s.Name, "/", ":", 1) }
+func (s Service) key() string { return string(s.Kind) + ":" + colons(s.Name) }
+
+// colons writes owner/name as owner:name: KV keys hold no slash.
+func colons(name string) string {
+	owner, rest, found := strings.Cut(name, "/")
+	if !found {
+		return name
+	}
+	return owner + ":" + rest
+}
 
 // RolloutKey is the KV key of the rollout document.
 func (s Service) RolloutKey() string { return "rollout:" + s.key() }
@@ -64,7 +73,7 @@ func (s Service) HistoryPrefix() string { return "history:" + s.key() + ":" }
 // AliasKey is the KV key under which another name of a service is found: kind
 // is "version" (a bare id), "deployment" or "model" (owner/name).
 func AliasKey(kind, name string) string {
-	return "alias:" + kind + ":" + strings.Replace(name, "/", ":", 1)
+	return "alias:" + kind + ":" + colons(name)
 }
 
 // ServiceOfRolloutKey is the inverse of RolloutKey.
