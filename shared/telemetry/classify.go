@@ -19,13 +19,11 @@ const (
 // Classify returns the outcome and error class of an answer with an HTTP
 // status, 100 to 599, or 0 where none came.
 func Classify(status int, failure Failure) (outcome, class string) {
-	switch failure {
-	case FailureConnect:
-		return OutcomeError, "connect"
-	case FailureClientGone:
-		return OutcomeExcluded, "client"
-	}
 	switch {
+	case failure == FailureClientGone:
+		return OutcomeExcluded, "client"
+	case failure == FailureConnect, status == 0:
+		return OutcomeError, "connect"
 	case status >= 500:
 		return OutcomeError, "http"
 	case status == 400, status == 404, status == 422:

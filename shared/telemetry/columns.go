@@ -63,11 +63,16 @@ const (
 	ReasonBypass     = "bypass" // PERCH_BYPASS
 )
 
-// IndexOf returns the index value of a service's variant.
+// IndexOf returns the index value of a service's variant; of names too long for
+// an index, the digest.
 func IndexOf(service, variant string) string {
 	index := service + "|" + variant
 	if len(index) <= MaxIndexBytes {
 		return index
 	}
-	return digest(service) + "|" + variant
+	index = digest(service) + "|" + variant
+	if len(index) <= MaxIndexBytes {
+		return index
+	}
+	return digest(service) + "|" + digest(variant)
 }
