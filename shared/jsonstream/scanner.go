@@ -143,9 +143,9 @@ func (s *Scanner) step(data []byte, i int, sink Sink) (int, error) {
 	case stateText:
 		return s.text(data, i, sink)
 	case stateEscape:
-		return 1, s.escape(data[i], sink)
+		return 1, s.escape(data[i], s.offset+int64(i)+1, sink)
 	case stateHex:
-		return 1, s.hexDigit(data[i], sink)
+		return 1, s.hexDigit(data[i], s.offset+int64(i)+1, sink)
 	case stateNumber:
 		return s.numberText(data, i, sink)
 	case stateLiteral:

@@ -66,7 +66,7 @@ func (s *Scanner) emitRune(r rune, end int64, sink Sink) error {
 	return emit(sink, s.piece(s.scratch[:n], end))
 }
 
-func (s *Scanner) escape(c byte, sink Sink) error {
+func (s *Scanner) escape(c byte, end int64, sink Sink) error {
 	if c == 'u' {
 		s.state, s.hex, s.digits = stateHex, 0, 0
 		return nil
@@ -76,10 +76,10 @@ func (s *Scanner) escape(c byte, sink Sink) error {
 		return ErrSyntax
 	}
 	s.state = stateText
-	if err := s.flushSurrogate(s.start, sink); err != nil {
+	if err := s.flushSurrogate(end, sink); err != nil {
 		return err
 	}
-	return s.emitRune(r, s.start, sink)
+	return s.emitRune(r, end, sink)
 }
 
 func unescape(c byte) (rune, bool) {
@@ -100,7 +100,7 @@ func unescape(c byte) (rune, bool) {
 	return 0, false
 }
 
-func (s *Scanner) hexDigit(c byte, sink Sink) error {
+func (s *Scanner) hexDigit(c byte, end int64, sink Sink) error {
 	var v rune
 	switch {
 	case '0' <= c && c <= '9':
@@ -118,17 +118,17 @@ func (s *Scanner) hexDigit(c byte, sink Sink) error {
 		return nil
 	}
 	s.state = stateText
-	return s.unit(s.hex, sink)
+	return s.unit(s.hex, end, sink)
 }
 
 // unit takes one UTF-16 code unit and joins surrogate pairs.
-func (s *Scanner) unit(u rune, sink Sink) error {
+func (s *Scanner) unit(u rune, end int64, sink Sink) error {
 	if s.high != 0 {
 		if r := utf16.DecodeRune(s.high, u); r != utf8.RuneError {
 			s.high = 0
-			return s.emitRune(r, s.start, sink)
+			return s.emitRune(r, end, sink)
 		}
-		if err := s.flushSurrogate(s.start, sink); err != nil {
+		if err := s.flushSurrogate(end, sink); err != nil {
 			return err
 		}
 	}
@@ -139,5 +139,5 @@ func (s *Scanner) unit(u rune, sink Sink) error {
 		}
 		u = utf8.RuneError
 	}
-	return s.emitRune(u, s.start, sink)
+	return s.emitRune(u, end, sink)
 }

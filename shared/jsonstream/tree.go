@@ -1,9 +1,11 @@
 package jsonstream
 
+import "unicode/utf8"
+
 // Value is a parsed JSON value; small documents only, bodies are streamed.
 type Value struct {
 	Kind    Kind   // BeginObject, BeginArray, String, Number, True, False or Null
-	Text    string // of a String or Number
+	Text    string // of a String, valid UTF-8, or of a Number
 	Members []Member
 	Items   []Value
 }
@@ -66,7 +68,7 @@ func (b *builder) Token(t Token) bool {
 		if !t.Last {
 			return true
 		}
-		text := string(b.text)
+		text := validText(b.text)
 		b.text = b.text[:0]
 		if t.Kind == Key {
 			b.stack[len(b.stack)-1].key = text
@@ -77,6 +79,20 @@ func (b *builder) Token(t Token) bool {
 		b.add(Value{Kind: t.Kind})
 	}
 	return true
+}
+
+// validText replaces each byte that is not UTF-8 by U+FFFD, as encoding/json does.
+func validText(text []byte) string {
+	if utf8.Valid(text) {
+		return string(text)
+	}
+	valid := make([]byte, 0, len(text)+2*utf8.UTFMax)
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		valid = utf8.AppendRune(valid, r)
+		text = text[n:]
+	}
+	return string(valid)
 }
 
 func (b *builder) add(v Value) {
