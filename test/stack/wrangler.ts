@@ -1,7 +1,10 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
 import { promisify } from "node:util";
-import { compatibilityDate as newestDate } from "workerd";
+
+
+const { compatibilityDate: newestDate } = createRequire(import.meta.url)("workerd") as { compatibilityDate: string };
 
 /** What the stack takes from wrangler.toml. */
 export interface WorkerConfig {
