@@ -125,26 +125,28 @@ func (r *Reactor) Load(documentBytes, haltBytes uint32) uint32 {
 func (r *Reactor) Release(handle uint32) { r.states.remove(handle) }
 
 // Decide reads "override, client, random, cookie, version, user header, rule
-// headers…" and returns target | reason<<8 | edit<<16 | new<<18. Output: the
-// user's fingerprint, 16 hexadecimal digits, and the bucket.
+// headers…" and returns target | edit<<8 | new<<16. Output: "reason, user's
+// fingerprint (16 hexadecimal digits), bucket".
 func (r *Reactor) Decide(handle, n, nowHigh, nowLow, endpoint uint32) uint32 {
 	state := r.states.get(handle)
 	f := r.fields(n)
 	q := router.Request{Override: f.next(), Client: f.next(), Random: f.next(), Cookie: f.next()}
 	version := f.next()
 	q.Header = f.next()
+	trapOn(q.Header)
 	for i := range state.Rules {
 		r.rules[i] = f.next()
 	}
 	q.Rules = r.rules[:len(state.Rules)]
 	d := router.Decide(state, &q, int64(uint64(nowHigh)<<32|uint64(nowLow)))
-	r.text = appendHex(r.text[:0], d.Fingerprint)
+	r.text = append(append(r.text[:0], d.Reason...), separator)
+	r.text = appendHex(r.text, d.Fingerprint)
 	r.addInt(d.Bucket)
 	r.Output = r.text
 	edit := router.EditFor(&state.Targets[d.Target], router.Endpoint(endpoint), version)
-	code := uint32(d.Target) | uint32(d.Reason)<<8 | uint32(edit)<<16
+	code := uint32(d.Target) | uint32(edit)<<8
 	if d.New {
-		code |= 1 << 18
+		code |= 1 << 16
 	}
 	return code
 }
@@ -155,7 +157,7 @@ func (r *Reactor) Stable(handle, n, endpoint uint32) uint32 {
 	state := r.states.get(handle)
 	target := state.Target(document.Stable)
 	r.Output = nil
-	return uint32(target) | uint32(router.EditFor(&state.Targets[target], router.Endpoint(endpoint), r.input(n)))<<16
+	return uint32(target) | uint32(router.EditFor(&state.Targets[target], router.Endpoint(endpoint), r.input(n)))<<8
 }
 
 // Classify puts "outcome, error class" of an answer into Output.

@@ -5,6 +5,7 @@ import (
 
 	"perch/shared/bucket"
 	"perch/shared/document"
+	"perch/shared/telemetry"
 )
 
 // State is a document together with what decides beside it.
@@ -14,18 +15,6 @@ type State struct {
 	// the document, which a late writer may have written over a rollback.
 	Halted string
 }
-
-// Reason is why a target was chosen.
-type Reason uint8
-
-// The reasons; telemetry names them.
-const (
-	ReasonPercentage Reason = iota
-	ReasonHalted
-	ReasonUnattended
-	ReasonOverride
-	ReasonRule
-)
 
 // Request is what a decision depends on. Absent values are "".
 type Request struct {
@@ -40,8 +29,8 @@ type Request struct {
 
 // Decision says who answers.
 type Decision struct {
-	Target      int // index into the document's targets
-	Reason      Reason
+	Target      int    // index into the document's targets
+	Reason      string // one of telemetry's reasons
 	Bucket      int    // 0 to bucket.Count−1
 	Fingerprint uint64 // of the user, salted
 	// New means that the user was unknown: Random is the id to set as cookie.
@@ -63,7 +52,7 @@ func Decide(r State, q *Request, nowMS int64) Decision {
 	}
 	d.Target, d.Reason = choose(r, q, d.Bucket)
 	if stopped, reason := r.stopped(nowMS); stopped {
-		if r.Targets[d.Target].Name == document.Canary || d.Reason == ReasonPercentage {
+		if r.Targets[d.Target].Name == document.Canary || d.Reason == telemetry.ReasonPercentage {
 			d.Target, d.Reason = r.Target(document.Stable), reason
 		}
 	}
@@ -71,17 +60,17 @@ func Decide(r State, q *Request, nowMS int64) Decision {
 }
 
 // stopped reports whether the canary must get nothing.
-func (r State) stopped(nowMS int64) (bool, Reason) {
+func (r State) stopped(nowMS int64) (bool, string) {
 	if r.Halted != "" && r.Halted == r.Rollout {
-		return true, ReasonHalted
+		return true, telemetry.ReasonHalted
 	}
 	if r.UnattendedAfterMS != 0 && nowMS >= r.UnattendedAfterMS {
-		return true, ReasonUnattended
+		return true, telemetry.ReasonUnattended
 	}
-	return false, ReasonPercentage
+	return false, telemetry.ReasonPercentage
 }
 
-func choose(r State, q *Request, userBucket int) (target int, reason Reason) {
+func choose(r State, q *Request, userBucket int) (target int, reason string) {
 	if r.Overrides {
 		asked := q.Override
 		if asked == "" {
@@ -89,19 +78,19 @@ func choose(r State, q *Request, userBucket int) (target int, reason Reason) {
 		}
 		if asked == document.Stable || asked == document.Canary {
 			if target := r.Target(asked); target >= 0 {
-				return target, ReasonOverride
+				return target, telemetry.ReasonOverride
 			}
 		}
 	}
 	for i := range r.Rules {
 		if i < len(q.Rules) && q.Rules[i] == r.Rules[i].Equals {
-			return r.Target(r.Rules[i].Use), ReasonRule
+			return r.Target(r.Rules[i].Use), telemetry.ReasonRule
 		}
 	}
 	if userBucket < r.BasisPoints {
-		return r.Target(document.Canary), ReasonPercentage
+		return r.Target(document.Canary), telemetry.ReasonPercentage
 	}
-	return r.Target(document.Stable), ReasonPercentage
+	return r.Target(document.Stable), telemetry.ReasonPercentage
 }
 
 // identify returns the user's id, and whether it was made up for this request.

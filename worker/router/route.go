@@ -16,7 +16,7 @@ const (
 	ActionNotFound Action = iota
 	ActionPass            // to Replicate, as it is
 	ActionHealth          // answer /_perch/health
-	ActionVariant         // answer /_perch/variant for Route.Service
+	ActionVariant         // answer /_perch/variant for Route.Service, if it was named
 	ActionService         // route by the document of Route.Service
 	ActionVersion         // the service follows from the body's version
 )
@@ -84,8 +84,11 @@ func (r Route) internal(path string, named document.Service, isNamed bool) Route
 	switch {
 	case path == "/health":
 		r.Action = ActionHealth
-	case path == "/variant" && isNamed:
-		r.Action, r.Service = ActionVariant, named
+	case path == "/variant":
+		r.Action = ActionVariant
+		if isNamed {
+			r.Service = named
+		}
 	}
 	return r
 }

@@ -1,0 +1,113 @@
+// A request's body: read no further than needed, passed on untouched or edited.
+
+import { Edit, Search } from "./core.ts";
+import type { Core } from "./core.ts";
+import { join } from "./wasm.ts";
+
+/** How much of a body is held while its version is looked for, in bytes. */
+export const maxHeldBytes = 8 << 20;
+
+/** Bodies up to this size are edited in one piece and keep a content-length. */
+const wholeBytes = 64 << 10;
+
+/** Why a body does not tell its version. */
+export type Unfound = "no-version" | "body-too-large" | "body-encoded";
+
+export class Body {
+  readonly #stream: ReadableStream<Uint8Array> | null;
+  readonly #length: number; // content-length, or NaN
+  /** Compressed: it can neither be read nor edited. */
+  readonly encoded: boolean;
+  #held: Uint8Array[] = [];
+  #heldBytes = 0;
+  #ended = false;
+  version = "";
+
+  constructor(request: Request) {
+    this.#stream = request.body as ReadableStream<Uint8Array> | null;
+    this.#length = Number(request.headers.get("content-length") ?? NaN);
+    const encoding = request.headers.get("content-encoding");
+    this.encoded = encoding !== null && encoding !== "identity";
+  }
+
+  /** Reads on until the version is known; says why if it cannot be. */
+  async find(core: Core): Promise<Unfound | undefined> {
+    if (this.encoded) return "body-encoded";
+    const finder = core.finder();
+    try {
+      return await this.#read((chunk) => {
+        if (finder.push(chunk) === Search.searching)
+          return this.#heldBytes > maxHeldBytes ? "body-too-large" : undefined;
+        this.version = finder.version;
+        return this.version === "" ? "no-version" : "found";
+      }).then((end) => (end === "found" ? undefined : (end ?? "no-version")));
+    } finally {
+      finder.close();
+    }
+  }
+
+  /** Holds chunks until the body ends or see says something. */
+  async #read<T>(see: (chunk: Uint8Array) => T | undefined): Promise<T | undefined> {
+    if (this.#stream === null) return undefined;
+    const reader = this.#stream.getReader();
+    try {
+      while (!this.#ended) {
+        const { done, value } = await reader.read();
+        if (value !== undefined) {
+          this.#held.push(value);
+          this.#heldBytes += value.length;
+        }
+        this.#ended = done || this.#heldBytes === this.#length;
+        const seen = value && see(value);
+        if (seen !== undefined) return seen;
+      }
+      return undefined;
+    } finally {
+      reader.releaseLock();
+    }
+  }
+
+  /** The body to send: edited, or as it came. */
+  async send(core: Core, edit: number, version: string): Promise<BodyInit | null> {
+    if (edit === Edit.none || this.encoded) return this.#asItCame();
+    if (!this.#ended && this.#length <= wholeBytes) await this.#read(() => undefined);
+    const editor = core.editor(edit === Edit.set ? version : "");
+    const held = this.#held.map((chunk) => editor.push(chunk));
+    if (this.#ended || this.#stream === null) return join([...held, editor.close()]);
+    const rest = this.#stream.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform: (chunk, out) => enqueue(out, editor.push(chunk)),
+        flush: (out) => enqueue(out, editor.close()),
+      }),
+    );
+    return held.length === 0 ? rest : prepend(held, rest, new IdentityTransformStream());
+  }
+
+  #asItCame(): BodyInit | null {
+    if (this.#stream === null || (this.#heldBytes === 0 && !this.#ended)) return this.#stream;
+    if (this.#ended) return join(this.#held);
+    const through = Number.isNaN(this.#length) ? new IdentityTransformStream() : new FixedLengthStream(this.#length);
+    return prepend(this.#held, this.#stream, through);
+  }
+}
+
+function enqueue(out: TransformStreamDefaultController<Uint8Array>, chunk: Uint8Array): void {
+  if (chunk.length > 0) out.enqueue(chunk);
+}
+
+/** A stream of what was held, then the rest. */
+function prepend(
+  held: Uint8Array[],
+  rest: ReadableStream<Uint8Array>,
+  through: IdentityTransformStream,
+): ReadableStream {
+  const write = async () => {
+    const writer = through.writable.getWriter();
+    for (const chunk of held) if (chunk.length > 0) await writer.write(chunk);
+    writer.releaseLock();
+    await rest.pipeTo(through.writable);
+  };
+  // Whoever reads the stream sees the failure; here it has nobody to be told.
+  write().catch(() => undefined);
+  return through.readable;
+}

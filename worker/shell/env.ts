@@ -1,0 +1,29 @@
+// What the worker is bound to, as wrangler.toml declares it.
+
+export interface Env {
+  ROLLOUTS: KVNamespace;
+  ANALYTICS: AnalyticsEngineDataset;
+  /** Replicate's API or a gateway before it, with the path prefix that stands for /v1. */
+  REPLICATE_BASE_URL?: string;
+  /** "1" sends everything to stable without deciding. */
+  PERCH_BYPASS?: string;
+  /** Age in ms from which a document is refreshed in the background. */
+  PERCH_REFRESH_MS?: string;
+  /** Age in ms from which a document is read anew before it is used. */
+  PERCH_MAX_AGE_MS?: string;
+}
+
+export const replicateBase = (env: Env) =>
+  (env.REPLICATE_BASE_URL || "https://api.replicate.com/v1").replace(/\/+$/, "");
+export const refreshMS = (env: Env) => positive(env.PERCH_REFRESH_MS, 5_000);
+export const maxAgeMS = (env: Env) => positive(env.PERCH_MAX_AGE_MS, 60_000);
+
+function positive(text: string | undefined, standard: number): number {
+  const n = Number(text);
+  return n > 0 ? n : standard;
+}
+
+/** Writes one structured line to the log. */
+export function log(what: string, fields: Record<string, unknown>): void {
+  console.log(JSON.stringify({ perch: what, ...fields }));
+}

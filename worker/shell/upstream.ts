@@ -1,0 +1,59 @@
+// Requests to and answers from upstreams.
+
+import { Endpoint } from "./core.ts";
+import type { Target } from "./core.ts";
+
+/** A request's identity in traces: W3C Trace Context. */
+export interface Trace {
+  id: string; // 32 hexadecimal digits
+  parent: string; // the traceparent to send on
+}
+
+const traceparent = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** The client's trace, or a new one. */
+export function traceOf(request: Request): Trace {
+  const parent = request.headers.get("traceparent") ?? "";
+  const id = traceparent.exec(parent)?.[1];
+  if (id) return { id, parent };
+  const fresh = crypto.randomUUID().replaceAll("-", "");
+  return { id: fresh, parent: `00-${fresh}-${fresh.slice(16)}-01` };
+}
+
+/** Where a target answers a request. */
+export function targetURL(target: Target, endpoint: number, base: string, rest: string, query: string): string {
+  if (endpoint === Endpoint.http) return target.url.replace(/\/$/, "") + rest + query;
+  return (target.url || base + target.path) + query;
+}
+
+/** The client's headers without what is between it and Perch. */
+export function requestHeaders(request: Request, trace: Trace): Headers {
+  const headers = new Headers(request.headers);
+  const own = [...headers.keys()].filter((name) => name.startsWith("x-perch-"));
+  for (const name of own) headers.delete(name);
+  headers.set("traceparent", trace.parent);
+  return headers;
+}
+
+/** A model server on another host gets the client's credentials only if its target says so. */
+export function withholdCredentials(headers: Headers, target: Target): void {
+  if (target.url === "" || target.credentials) return;
+  headers.delete("authorization");
+  headers.delete("cookie");
+}
+
+/** An error of Perch's own, in the form that Replicate's have. */
+export function problem(status: number, title: string, detail: string): Response {
+  return Response.json(
+    { title, detail, status },
+    { status, headers: { "content-type": "application/problem+json", "x-perch-served-by": "perch" } },
+  );
+}
+
+/** An answer whose headers can be changed; its body is not touched. */
+export function answer(response: Response, headers: Record<string, string>): Response {
+  if (response.status === 101) return response;
+  const changed = new Response(response.body, response);
+  for (const name in headers) changed.headers.set(name, headers[name] ?? "");
+  return changed;
+}

@@ -1,0 +1,279 @@
+// The routing core in WebAssembly: one instance per isolate, started by the
+// first request, replaced after a trap.
+
+import module from "../../.build/perch.wasm";
+import { TooLong, Trap, Unusable } from "./core.ts";
+import type { Core, Decision, Editor, Finder, Loaded, Plan, Question, Route, ServiceKeys } from "./core.ts";
+import { wasi } from "./wasi.ts";
+
+interface Exports {
+  memory: WebAssembly.Memory;
+  _initialize(): void;
+  input(): number;
+  input_bytes(): number;
+  output(): number;
+  output_bytes(): number;
+  resolve(n: number): number;
+  resolve_version(n: number): number;
+  resolve_service(n: number): number;
+  load(documentBytes: number, haltBytes: number): number;
+  release(handle: number): void;
+  decide(handle: number, n: number, nowHigh: number, nowLow: number, endpoint: number): number;
+  stable(handle: number, n: number, endpoint: number): number;
+  classify(status: number, failure: number): void;
+  open_finder(): number;
+  push_finder(handle: number, n: number): number;
+  close_finder(handle: number): void;
+  open_editor(n: number): number;
+  push_editor(handle: number, n: number): void;
+  close_editor(handle: number): void;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** One running instance and its exchange buffers. */
+class Instance {
+  readonly exports: Exports;
+  readonly inputBytes: number;
+  readonly #start: number;
+  #view: Uint8Array;
+
+  constructor() {
+    const instance = new WebAssembly.Instance(
+      module,
+      wasi(() => this.exports.memory),
+    );
+    this.exports = instance.exports as unknown as Exports;
+    this.exports._initialize();
+    this.#start = this.exports.input();
+    this.inputBytes = this.exports.input_bytes();
+    this.#view = new Uint8Array(this.exports.memory.buffer);
+  }
+
+  /** The memory, viewed anew if it has grown. */
+  #memory(): Uint8Array {
+    if (this.#view.buffer !== this.exports.memory.buffer) this.#view = new Uint8Array(this.exports.memory.buffer);
+    return this.#view;
+  }
+
+  /** Writes text into the input at an offset and returns its length in bytes. */
+  write(text: string, offset = 0): number {
+    const from = this.#start + offset;
+    const { read, written } = encoder.encodeInto(text, this.#memory().subarray(from, this.#start + this.inputBytes));
+    if (read < text.length) throw new TooLong("longer than the core's input");
+    return written;
+  }
+
+  writeBytes(bytes: Uint8Array): number {
+    this.#memory().set(bytes, this.#start);
+    return bytes.length;
+  }
+
+  output(): Uint8Array {
+    const from = this.exports.output();
+    return this.#memory().subarray(from, from + this.exports.output_bytes());
+  }
+
+  text(): string {
+    return decoder.decode(this.output());
+  }
+
+  lines(): string[] {
+    return this.text().split("\n");
+  }
+}
+
+class WasmLoaded implements Loaded {
+  instance?: Instance; // that holds the document under handle
+  handle = 0;
+  constructor(
+    readonly text: string,
+    readonly halt: string,
+    readonly plan: Plan,
+  ) {}
+}
+
+export class WasmCore implements Core {
+  traps = 0;
+  #instance: Instance | undefined;
+
+  /** Runs one call; any failure within is a trap that ends the instance. */
+  #call<T>(call: (instance: Instance) => T): T {
+    try {
+      this.#instance ??= new Instance();
+      return call(this.#instance);
+    } catch (error) {
+      if (error instanceof Unusable || error instanceof TooLong) throw error;
+      this.#instance = undefined;
+      this.traps++;
+      console.error(JSON.stringify({ perch: "trap", error: String(error) }));
+      throw new Trap(String(error));
+    }
+  }
+
+  resolve(method: string, path: string, service: string, upgrade: boolean): Route {
+    return this.#call((core) => {
+      const code = core.exports.resolve(core.write(`${method}\n${path}\n${service}\n${upgrade ? "1" : ""}`));
+      const [variant = "", rest = "", ...keys] = core.lines();
+      return {
+        action: code & 0xff,
+        endpoint: (code >> 8) & 0xff,
+        undecided: code >> 16 !== 0,
+        variant,
+        rest,
+        keys: serviceKeys(keys),
+      };
+    });
+  }
+
+  resolveVersion(version: string): ServiceKeys | string | undefined {
+    return this.#call((core) => {
+      const code = core.exports.resolve_version(core.write(version));
+      if (code === 0) return undefined;
+      return code === 1 ? serviceKeys(core.lines()) : core.text();
+    });
+  }
+
+  resolveService(name: string): ServiceKeys | undefined {
+    return this.#call((core) => {
+      return core.exports.resolve_service(core.write(name)) === 0 ? undefined : serviceKeys(core.lines());
+    });
+  }
+
+  load(text: string, halt: string): Loaded {
+    return this.#call((core) => {
+      const handle = this.#load(core, text, halt);
+      const loaded = new WasmLoaded(text, halt, JSON.parse(core.text()) as Plan);
+      loaded.instance = core;
+      loaded.handle = handle;
+      return loaded;
+    });
+  }
+
+  #load(core: Instance, text: string, halt: string): number {
+    let documentBytes: number;
+    let haltBytes: number;
+    try {
+      documentBytes = core.write(text);
+      haltBytes = core.write(halt, documentBytes);
+    } catch {
+      throw new Unusable("rollout document is larger than 64 KiB");
+    }
+    const handle = core.exports.load(documentBytes, haltBytes);
+    if (handle === 0) throw new Unusable(core.text());
+    return handle;
+  }
+
+  /** The handle of a document, which a new instance does not know yet. */
+  #handle(core: Instance, loaded: WasmLoaded): number {
+    if (loaded.instance !== core) {
+      loaded.handle = this.#load(core, loaded.text, loaded.halt);
+      loaded.instance = core;
+    }
+    return loaded.handle;
+  }
+
+  release(loaded: WasmLoaded): void {
+    if (loaded.instance === undefined || loaded.instance !== this.#instance) return;
+    this.#call((core) => core.exports.release(loaded.handle));
+    loaded.instance = undefined;
+  }
+
+  decide(loaded: WasmLoaded, q: Question, now: number, endpoint: number): Decision {
+    return this.#call((core) => {
+      const handle = this.#handle(core, loaded);
+      const n = core.write(
+        `${q.override}\n${q.client}\n${q.random}\n${q.cookie}\n${q.version}\n${q.headers.join("\n")}`,
+      );
+      const code = core.exports.decide(handle, n, Math.floor(now / 2 ** 32), now >>> 0, endpoint);
+      const [reason = "", user = "", bucket = ""] = core.lines();
+      return { ...picked(loaded.plan, code), isNew: code >> 16 !== 0, reason, user, bucket: Number(bucket) };
+    });
+  }
+
+  stable(loaded: WasmLoaded, version: string, endpoint: number) {
+    return this.#call((core) => {
+      const handle = this.#handle(core, loaded);
+      return picked(loaded.plan, core.exports.stable(handle, core.write(version), endpoint));
+    });
+  }
+
+  classify(status: number, failure: number) {
+    return this.#call((core) => {
+      core.exports.classify(status, failure);
+      const [outcome = "", errorClass = ""] = core.lines();
+      return { outcome, errorClass };
+    });
+  }
+
+  finder(): Finder {
+    return this.#call((core) => {
+      const handle = core.exports.open_finder();
+      const finder: Finder = {
+        version: "",
+        push: (chunk) =>
+          this.#call(() => {
+            const status = inPieces(core, chunk, (n) => core.exports.push_finder(handle, n));
+            finder.version = core.text();
+            return status;
+          }),
+        close: () => this.#call(() => core.exports.close_finder(handle)),
+      };
+      return finder;
+    });
+  }
+
+  editor(version: string): Editor {
+    return this.#call((core) => {
+      const handle = core.exports.open_editor(core.write(version));
+      return {
+        push: (chunk) =>
+          this.#call(() => {
+            const pieces: Uint8Array[] = [];
+            inPieces(core, chunk, (n) => {
+              core.exports.push_editor(handle, n);
+              pieces.push(core.output().slice());
+              return 0;
+            });
+            return join(pieces);
+          }),
+        close: () =>
+          this.#call(() => {
+            core.exports.close_editor(handle);
+            return core.output().slice();
+          }),
+      };
+    });
+  }
+}
+
+/** Hands a chunk over in pieces that fit the input; stops at a result other than 0. */
+function inPieces(core: Instance, chunk: Uint8Array, push: (n: number) => number): number {
+  let result = 0;
+  for (let i = 0; i < chunk.length && result === 0; i += core.inputBytes) {
+    result = push(core.writeBytes(chunk.subarray(i, i + core.inputBytes)));
+  }
+  return result;
+}
+
+export function join(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    joined.set(piece, at);
+    at += piece.length;
+  }
+  return joined;
+}
+
+function picked(plan: Plan, code: number) {
+  const target = plan.targets[code & 0xff];
+  if (target === undefined) throw new Error(`target ${code & 0xff} of ${plan.targets.length}`);
+  return { target, edit: (code >> 8) & 0xff };
+}
+
+function serviceKeys(lines: string[]): ServiceKeys | undefined {
+  const [service, rollout = "", halt = "", alias = ""] = lines;
+  return service ? { service, rollout, halt, alias } : undefined;
+}
