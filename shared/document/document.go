@@ -26,7 +26,7 @@ const (
 // Document says how one service is split between its targets.
 type Document struct {
 	Service    Service
-	Rollout    string // id of the rollout, unique per service
+	Rollout    string // id of the rollout, unique per service: a segment, as headers and keys hold it
 	Generation int64  // rises with every write
 	Mode       string // ModeCanary
 	// BasisPoints is the canary's share in hundredths of a percent, 0 to 10000.

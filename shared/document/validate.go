@@ -17,7 +17,7 @@ func (d *Document) Validate() error {
 	if _, err := ParseService(d.Service.String()); err != nil {
 		c.add("", err.Error())
 	}
-	c.require("rollout", d.Rollout != "" && len(d.Rollout) <= 100, "give the rollout an id of 1 to 100 characters")
+	c.require("rollout", IsSegment(d.Rollout), "give the rollout an id of 1 to 100 letters, digits, '.', '_' and '-'")
 	c.require("generation", d.Generation >= 0, "must be 0 or more")
 	c.require("mode", d.Mode == ModeCanary, "must be "+quote(ModeCanary))
 	c.require("percentage", d.BasisPoints >= 0 && d.BasisPoints <= 10_000, percentageRange)
@@ -76,7 +76,7 @@ func isBaseURL(text string) bool {
 			return false
 		}
 	}
-	return found && host != "" && !strings.ContainsAny(host, "@\\") && !strings.ContainsAny(rest, "?#")
+	return found && host != "" && host[0] != ':' && !strings.ContainsAny(host, "@\\") && !strings.ContainsAny(rest, "?#")
 }
 
 func (d *Document) checkRules(c *checker) {
