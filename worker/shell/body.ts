@@ -1,8 +1,8 @@
 // A request's body: read no further than needed, passed on untouched or edited.
 
+import { join } from "./bytes.ts";
 import { Edit, Search } from "./core.ts";
 import type { Core } from "./core.ts";
-import { join } from "./wasm.ts";
 
 /** How much of a body is held while its version is looked for, in bytes. */
 export const maxHeldBytes = 8 << 20;

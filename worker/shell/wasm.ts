@@ -2,6 +2,7 @@
 // first request, replaced after a trap.
 
 import module from "../../.build/perch.wasm";
+import { join } from "./bytes.ts";
 import { TooLong, Trap, Unusable } from "./core.ts";
 import type { Core, Decision, Editor, Finder, Loaded, Plan, Question, Route, ServiceKeys } from "./core.ts";
 import { wasi } from "./wasi.ts";
@@ -255,16 +256,6 @@ function inPieces(core: Instance, chunk: Uint8Array, push: (n: number) => number
     result = push(core.writeBytes(chunk.subarray(i, i + core.inputBytes)));
   }
   return result;
-}
-
-export function join(pieces: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const joined = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    joined.set(piece, at);
-    at += piece.length;
-  }
-  return joined;
 }
 
 function picked(plan: Plan, code: number) {

@@ -1,0 +1,228 @@
+// The worker around a routing core: it asks the core where a request belongs,
+// and carries bytes there and back.
+
+import { Body } from "./body.ts";
+import { Failure, Reason } from "./columns.ts";
+import { Action, Edit, Endpoint, TooLong, Trap } from "./core.ts";
+import type { Core, Decision, Loaded, Route, ServiceKeys } from "./core.ts";
+import { log, replicateBase } from "./env.ts";
+import type { Env } from "./env.ts";
+import { record } from "./record.ts";
+import { Rollouts } from "./rollouts.ts";
+import { answer, problem, requestHeaders, targetURL, traceOf, withholdCredentials } from "./upstream.ts";
+import type { Trace } from "./upstream.ts";
+
+/** A request on its way. */
+interface Passage {
+  core: Core;
+  rollouts: Rollouts;
+  request: Request;
+  url: URL;
+  route: Route;
+  body: Body;
+  trace: Trace;
+  env: Env;
+  ctx: ExecutionContext;
+  startedAt: number;
+}
+
+/** Who answers a request, and why. */
+type Choice = Pick<Decision, "target" | "edit" | "isNew" | "reason" | "user">;
+
+/** A worker that asks this core, which serves one isolate. */
+export function createWorker(core: Core) {
+  const rollouts = new Rollouts(core);
+  return {
+    async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+      const url = new URL(request.url);
+      const route = resolve(core, request, url);
+      const startedAt = Date.now();
+      const body = new Body(request);
+      const p: Passage = { core, rollouts, request, url, route, body, trace: traceOf(request), env, ctx, startedAt };
+      try {
+        return await dispatch(p);
+      } catch (error) {
+        log("failure", { error: String(error), path: url.pathname, trace: p.trace.id });
+        return unrouted(p, "failure");
+      }
+    },
+  } satisfies ExportedHandler<Env>;
+}
+
+/** Where the request belongs. A trap is tried once more with a fresh core. */
+function resolve(core: Core, request: Request, url: URL): Route {
+  const internal = url.pathname.startsWith("/_perch/");
+  const named = request.headers.get("x-perch-service") ?? ((internal && url.searchParams.get("service")) || "");
+  const upgrade = request.headers.has("upgrade");
+  for (let tries = 0; tries < 2; tries++) {
+    try {
+      return core.resolve(request.method, url.pathname, named, upgrade);
+    } catch (error) {
+      if (!(error instanceof Trap)) break;
+    }
+  }
+  const isReplicate = url.pathname.startsWith("/v1/");
+  const action = isReplicate ? Action.pass : Action.notFound;
+  return { action, endpoint: Endpoint.predictions, undecided: true, variant: "", rest: url.pathname.slice(3) };
+}
+
+function dispatch(p: Passage): Promise<Response> | Response {
+  switch (p.route.action) {
+    case Action.pass:
+      return toReplicate(p, {});
+    case Action.health:
+      return Response.json({ status: "ok", traps: p.core.traps, bypass: p.env.PERCH_BYPASS === "1" });
+    case Action.variant:
+      return variant(p);
+    case Action.service:
+      return p.route.keys ? byService(p, p.route.keys) : unrouted(p, "no-rollout");
+    case Action.version:
+      return byVersion(p);
+  }
+  return problem(404, "Not found", "Perch serves /v1/… and the services that it was given; this path belongs to none");
+}
+
+/** Finds the service through the version that the body names. */
+async function byVersion(p: Passage): Promise<Response> {
+  const unfound = await p.body.find(p.core);
+  if (unfound) return unrouted(p, unfound);
+  const lookup = p.core.resolveVersion(p.body.version);
+  const keys = typeof lookup === "string" ? await p.rollouts.alias(lookup, p.env, p.ctx) : lookup;
+  return keys ? byService(p, keys) : unrouted(p, "no-rollout");
+}
+
+async function byService(p: Passage, keys: ServiceKeys): Promise<Response> {
+  const { loaded, unreachable } = await p.rollouts.find(keys, p.env, p.ctx);
+  if (loaded === undefined) return unrouted(p, unreachable ? "no-document" : "no-rollout");
+  const choice = choose(p, loaded);
+  if (choice.edit !== Edit.none && p.body.encoded) return unrouted(p, "body-encoded");
+  return toTarget(p, loaded, choice);
+}
+
+/** The decision, or stable where there must be none or it failed. */
+function choose(p: Passage, loaded: Loaded): Choice {
+  const undecided = (reason: string): Choice => ({
+    ...p.core.stable(loaded, p.body.version, p.route.endpoint),
+    isNew: false,
+    reason,
+    user: "",
+  });
+  if (p.env.PERCH_BYPASS === "1" || p.route.undecided) return undecided(Reason.bypass);
+  try {
+    return decide(p, loaded);
+  } catch (error) {
+    if (!(error instanceof Trap || error instanceof TooLong)) throw error;
+    return undecided(Reason.trap);
+  }
+}
+
+function decide(p: Passage, loaded: Loaded): Decision & { cookie: string } {
+  const { headers } = p.request;
+  const { plan } = loaded;
+  const random = crypto.randomUUID();
+  const client = plan.from === "token" ? headers.get("authorization") : headers.get("cf-connecting-ip");
+  const question = {
+    override: p.route.variant || (plan.overrides ? (headers.get("x-perch-variant") ?? "") : ""),
+    client: client ?? "",
+    random,
+    cookie: headers.get("cookie") ?? "",
+    version: p.body.version,
+    headers: plan.headers.map((name) => headers.get(name) ?? ""),
+  };
+  const decision = p.core.decide(loaded, question, p.startedAt, p.route.endpoint);
+  return { ...decision, cookie: decision.isNew ? random : "" };
+}
+
+async function toTarget(p: Passage, loaded: Loaded, choice: Choice & { cookie?: string }): Promise<Response> {
+  const { target } = choice;
+  const { request, trace } = p;
+  const headers = requestHeaders(request, trace);
+  withholdCredentials(headers, target);
+  if (choice.edit !== Edit.none) headers.delete("content-length");
+  const body = await p.body.send(p.core, choice.edit, target.version);
+  const to = targetURL(target, p.route.endpoint, replicateBase(p.env), p.route.rest, p.url.search);
+  const askedAt = Date.now();
+  const outcome = await ask(to, { method: request.method, headers, body, redirect: "manual" }, request.signal);
+  const now = Date.now();
+  if (!p.route.undecided) {
+    const event = { loaded, ...choice, trace, ...outcome, status: outcome.response?.status ?? 0 };
+    p.ctx.waitUntil(
+      later(() =>
+        record(p.core, p.env, request.cf as IncomingRequestCfProperties | undefined, {
+          ...event,
+          firstByteMS: now - p.startedAt,
+        }),
+      ),
+    );
+  }
+  const own = {
+    "x-perch-variant": target.name,
+    "x-perch-served-by": target.name,
+    "x-perch-rollout": loaded.plan.rollout,
+    "x-perch-trace": trace.id,
+    "server-timing": `perch;dur=${askedAt - p.startedAt}, upstream;dur=${now - askedAt}`,
+  };
+  const response =
+    outcome.response ?? problem(502, "Bad gateway", `${target.name} of ${loaded.plan.service} did not answer`);
+  const answered = answer(response, own);
+  if (choice.cookie) answered.headers.append("set-cookie", userCookie(loaded.plan.cookie, choice.cookie, p.url));
+  return answered;
+}
+
+async function later(work: () => void): Promise<void> {
+  await Promise.resolve();
+  try {
+    work();
+  } catch (error) {
+    log("point", { error: String(error) });
+  }
+}
+
+async function ask(
+  url: string,
+  init: RequestInit,
+  client: AbortSignal,
+): Promise<{ response?: Response; failure: number }> {
+  try {
+    return { response: await fetch(url, init), failure: Failure.none };
+  } catch (error) {
+    log("upstream", { error: String(error) });
+    return { failure: client.aborted ? Failure.clientGone : Failure.connect };
+  }
+}
+
+function userCookie(name: string, value: string, url: URL): string {
+  const secure = url.protocol === "https:" ? "; Secure" : "";
+  return `${name}=${value}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax${secure}`;
+}
+
+/** Passes a request on that no rollout decides, as the client meant it. */
+async function unrouted(p: Passage, reason: string): Promise<Response> {
+  if (reason !== "no-rollout") log("unrouted", { reason, path: p.url.pathname, trace: p.trace.id });
+  const headers = { "x-perch-unrouted": reason };
+  if (p.route.endpoint !== Endpoint.http) return toReplicate(p, headers);
+  const name = p.route.keys?.service ?? p.url.pathname;
+  if (reason === "no-rollout")
+    return answer(problem(404, "Not found", `there is no rollout document for ${name}`), headers);
+  return answer(problem(503, "Unavailable", `the rollout document of ${name} cannot be read`), headers);
+}
+
+async function toReplicate(p: Passage, own: Record<string, string>): Promise<Response> {
+  const { request, route } = p;
+  const url = replicateBase(p.env) + route.rest + p.url.search;
+  const headers = requestHeaders(request, p.trace);
+  const body = await p.body.send(p.core, Edit.none, "");
+  const { response } = await ask(url, { method: request.method, headers, body, redirect: "manual" }, request.signal);
+  const answered = response ?? problem(502, "Bad gateway", "Replicate did not answer");
+  return answer(answered, { ...own, "x-perch-trace": p.trace.id });
+}
+
+/** Who would serve this user, and why. */
+async function variant(p: Passage): Promise<Response> {
+  if (!p.route.keys) return problem(400, "Bad request", "name a service: /_perch/variant?service=model:owner/name");
+  const { loaded } = await p.rollouts.find(p.route.keys, p.env, p.ctx);
+  if (!loaded) return problem(404, "Not found", `there is no rollout document for ${p.route.keys.service}`);
+  const { target, reason, bucket } = decide(p, loaded);
+  const { service, rollout, generation, percentage } = loaded.plan;
+  return Response.json({ service, variant: target.name, reason, bucket, percentage, rollout, generation });
+}
