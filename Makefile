@@ -1,5 +1,77 @@
+# make demo and make test are the two to know; make check is what CI runs.
+
 COMPILER ?= $(if $(shell command -v tinygo),tinygo,go)
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+export WRANGLER_SEND_METRICS = false
+
+modules = node_modules/.package-lock.json
+bundle = .build/worker/index.js
+worker_go = $(shell find worker shared -name '*.go' -not -name '*_test.go') $(wildcard worker/perch.json) go.mod go.sum
+worker_ts = $(wildcard worker/shell/*.ts) wrangler.toml $(modules)
+
+.PHONY: demo
+demo: $(bundle) ## two rollouts on a local Cloudflare: a good canary and a bad one
+	go run ./test/demo
+
+.PHONY: test
+test: $(bundle) ## all tests
+	npm run --silent test:stack
+	go test ./...
+
+.PHONY: check
+check: format-check vet types test tidy ## what CI runs
 
 .PHONY: worker
-worker:
-	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags='-s -w' -o .build/perch.wasm ./worker
+worker: .build/perch.wasm ## the routing core as WebAssembly; COMPILER=go or tinygo forces one
+
+# A build by the other compiler must not pass for this one's.
+.build/compiler: FORCE
+	@mkdir -p .build
+	@echo $(COMPILER) | cmp -s - $@ || echo $(COMPILER) > $@
+FORCE:
+
+.build/perch.wasm: .build/compiler $(worker_go)
+ifeq ($(COMPILER),tinygo)
+	tinygo build -target worker/perch.json -opt z -no-debug -o $@ ./worker
+else
+	@command -v tinygo >/dev/null || echo "TinyGo is not installed: building with the standard compiler, which makes a larger module"
+	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags='-s -w' -o $@ ./worker
+endif
+
+.PHONY: bundle
+bundle: $(bundle) ## the worker as it would be deployed
+$(bundle): .build/perch.wasm $(worker_ts)
+	@rm -rf .build/worker
+	@npm run --silent wrangler -- deploy --dry-run --outdir .build/worker >.build/wrangler.log 2>&1 || (cat .build/wrangler.log; exit 1)
+	@touch $@
+
+$(modules): package-lock.json
+	npm ci --no-fund --no-audit
+	@touch $@
+
+.PHONY: format format-check
+format: $(modules) ## format Go and TypeScript
+	gofmt -w .
+	npm run --silent format
+format-check: $(modules)
+	@test -z "$$(gofmt -l worker orchestrator shared test)" || (gofmt -d worker orchestrator shared test; exit 1)
+	npm run --silent format:check
+
+.PHONY: vet
+vet:
+	go vet ./...
+	$(STATICCHECK) ./...
+
+.PHONY: types
+types: .build/perch.wasm $(modules)
+	npm run --silent typecheck
+
+.PHONY: tidy
+tidy: ## the tree holds nothing that is generated or forgotten
+	go mod tidy -diff
+	@test -z "$$(git status --porcelain)" || (git status --short; git diff; exit 1)
+
+.PHONY: help
+help:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
