@@ -49,8 +49,6 @@ export interface AnalyticsSettings {
 
 const blobCount = 20;
 const doubleCount = 20;
-const maxBlobBytes = 16 * 1024;
-const maxIndexBytes = 96;
 const flushEveryMs = 200;
 
 const columnNames = (prefix: string, count: number) => Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`);
@@ -100,11 +98,9 @@ export class Analytics {
     return this.stored + this.buffer.length;
   }
 
-  /** Takes one point in; one that breaks a limit is refused, logged and counted. */
+  /** Takes one point in; edge.js has seen to its limits. */
   write(posted: PostedPoint): void {
     const point = read(posted);
-    const reason = brokenLimit(point);
-    if (reason) return this.refuse(reason);
     this.buffer.push(point);
     const written = this.written.get(point.dataset) ?? { blobs: 0, doubles: 0 };
     written.blobs = Math.max(written.blobs, point.blobs.length);
@@ -186,7 +182,7 @@ function read(posted: PostedPoint): Point {
   const bytes = (value: unknown) => (value ? Buffer.from(value as number[]).toString("utf8") : "");
   return {
     dataset: bytes(posted.dataset),
-    seconds: Math.floor(Number(posted.timestamp) / 1e9),
+    seconds: Number(BigInt(posted.timestamp) / 1_000_000_000n),
     receivedMs: Date.now(),
     index: bytes(posted.index1),
     blobs: trailing(posted, "blob").map(bytes),
@@ -202,14 +198,6 @@ function trailing(posted: PostedPoint, prefix: string): unknown[] {
     if (value !== undefined || values.length) values.unshift(value);
   }
   return values;
-}
-
-function brokenLimit(point: Point): string | null {
-  const index = Buffer.byteLength(point.index);
-  if (index > maxIndexBytes) return `index of ${index} bytes, the limit is ${maxIndexBytes}`;
-  const blobs = point.blobs.reduce((total, blob) => total + Buffer.byteLength(blob), 0);
-  if (blobs > maxBlobBytes) return `blobs of ${blobs} bytes together, the limit is ${maxBlobBytes}`;
-  return null;
 }
 
 function appendPoint(

@@ -1,8 +1,35 @@
-// What Cloudflare's edge does around a worker, and workerd alone does not: who is calling and from where, and the limit
-// of points a request may write.
+// What Cloudflare's edge does around a worker, and workerd alone does not: it says who is calling and from where, and
+// limits the points that a request writes. workerd drops a point beyond a limit without a word; here the stack is told.
 import worker from "./worker.js";
 
 const maxPoints = 250;
+const maxColumns = { blobs: 20, doubles: 20, indexes: 1 };
+const maxBlobBytes = 16 * 1024;
+const maxIndexBytes = 96;
+// UTF-8 takes at most 3 bytes for a unit of a JavaScript string.
+const worstBytes = 3;
+
+const encoder = new TextEncoder();
+
+function bytes(values, most) {
+  const units = values.reduce((total, value) => total + (value?.length ?? value?.byteLength ?? 0), 0);
+  if (units * worstBytes <= most) return units;
+  return values.reduce((total, value) => {
+    return total + (typeof value === "string" ? encoder.encode(value).length : (value?.byteLength ?? 0));
+  }, 0);
+}
+
+function brokenLimit(point) {
+  for (const [kind, most] of Object.entries(maxColumns)) {
+    const count = point?.[kind]?.length ?? 0;
+    if (count > most) return `${count} ${kind}, at most ${most} are allowed`;
+  }
+  const index = bytes(point?.indexes ?? [], maxIndexBytes);
+  if (index > maxIndexBytes) return `index of ${index} bytes, at most ${maxIndexBytes} are allowed`;
+  const blobs = bytes(point?.blobs ?? [], maxBlobBytes);
+  if (blobs > maxBlobBytes) return `blobs of ${blobs} bytes together, at most ${maxBlobBytes} are allowed`;
+  return null;
+}
 
 class LimitedDataset {
   #dataset;
@@ -15,15 +42,9 @@ class LimitedDataset {
   }
 
   writeDataPoint(point) {
-    try {
-      if (++this.#written > maxPoints) {
-        throw new Error(`writeDataPoint(): maximum of ${maxPoints} data points per request`);
-      }
-      this.#dataset.writeDataPoint(point);
-    } catch (error) {
-      this.#refuse(error.message);
-      throw error;
-    }
+    const reason = ++this.#written > maxPoints ? `more than ${maxPoints} points in one request` : brokenLimit(point);
+    if (reason) this.#refuse(reason);
+    else this.#dataset.writeDataPoint(point);
   }
 }
 

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -35,7 +36,7 @@ export function parseOptions(args: string[]): Options {
     args,
     options: {
       worker: { type: "string", default: ".build/worker" },
-      config: { type: "string", default: "wrangler.toml" },
+      config: { type: "string" },
       places: { type: "string", default: "1" },
       var: { type: "string", multiple: true, default: [] },
       secret: { type: "string", multiple: true, default: [] },
@@ -48,7 +49,7 @@ export function parseOptions(args: string[]): Options {
   });
   return {
     worker: resolve(root, values.worker),
-    config: resolve(root, values.config),
+    config: configFile(values.config),
     places: whole("places", values.places, 1, 16),
     vars: assignments("var", values.var),
     secrets: assignments("secret", values.secret),
@@ -58,6 +59,13 @@ export function parseOptions(args: string[]): Options {
     sample: whole("sample", values.sample, 1, 1_000_000),
     bare: values.bare,
   };
+}
+
+// Before wrangler.toml is written the defaults do; a file that was asked for must be there.
+function configFile(asked: string | undefined): string {
+  const file = resolve(root, asked ?? "wrangler.toml");
+  if (asked !== undefined && !existsSync(file)) throw new Error(`--config ${asked}: no such file`);
+  return file;
 }
 
 function whole(flag: string, text: string, least: number, most: number): number {

@@ -22,6 +22,7 @@ import (
 func start(t *testing.T, options stack.Options) *stack.Stack {
 	t.Helper()
 	options.Worker = "test/stack/testdata/worker"
+	options.Config = "test/stack/testdata/wrangler.toml"
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	s, err := stack.Start(ctx, options)

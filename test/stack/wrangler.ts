@@ -3,7 +3,6 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { promisify } from "node:util";
 
-
 const { compatibilityDate: newestDate } = createRequire(import.meta.url)("workerd") as { compatibilityDate: string };
 
 /** What the stack takes from wrangler.toml. */
