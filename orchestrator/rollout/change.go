@@ -1,0 +1,252 @@
+package rollout
+
+import (
+	"fmt"
+	"time"
+
+	"perch/orchestrator/judge"
+	"perch/orchestrator/policy"
+	"perch/shared/document"
+)
+
+// Refused reports a change that the rollout's phase does not allow.
+type Refused struct{ Problem, Hint string }
+
+func (e *Refused) Error() string { return e.Problem }
+
+// New says what a rollout begins with.
+type New struct {
+	Service        document.Service
+	Rollout        string // never used before by the service; also the salt
+	Stable, Canary document.Target
+	Policy         policy.Policy
+	// Base is the service's present document, whose rules, user and further
+	// targets are kept, or nil.
+	Base *document.Document
+	// After is the highest generation that the service has had.
+	After int64
+}
+
+// Start returns the state of a new rollout at its first step, or what is wrong
+// with its document.
+func Start(n New, by By) (State, error) {
+	d := document.Document{Service: n.Service, User: document.User{Header: document.DefaultUserHeader, Cookie: document.DefaultUserCookie}}
+	if n.Base != nil {
+		d = *n.Base
+	}
+	n.Stable.Name, n.Canary.Name = document.Stable, document.Canary
+	targets := []document.Target{n.Stable, n.Canary}
+	for _, t := range d.Targets {
+		if t.Name != document.Stable && t.Name != document.Canary {
+			targets = append(targets, t)
+		}
+	}
+	d.Rollout, d.Salt, d.Mode, d.Targets = n.Rollout, n.Rollout, document.ModeCanary, targets
+	d.Generation = n.After
+	d.BasisPoints, d.UnattendedAfterMS = 0, 0
+	s := State{Schema: schema, Phase: Running, Document: Document{&d}, Policy: n.Policy}
+	s.StartedAt = stamp(by.Now)
+	s.Deadline = s.StartedAt.Add(time.Duration(n.Policy.Deadline))
+	s = s.change(by, ActionStart, n.Policy.Steps[0], fmt.Sprintf("started with stable %s and canary %s", n.Stable, n.Canary), nil)
+	return s.renew(by.Now), d.Validate()
+}
+
+// Judged returns the state after a verdict, and whether it is another.
+func (s State) Judged(v judge.Verdict, by By) (State, bool) {
+	switch {
+	case s.Phase.Ended():
+		return s, false
+	case v.Decision == judge.Rollback:
+		return s.rolledBack(by, v.Reason, &v), true
+	case s.Phase != Running:
+		return s.renewIfDue(by.Now)
+	case v.Decision == judge.Inconclusive:
+		return s.inconclusive(v, by), true
+	case s.Lapsed(by.Now):
+		return s.revived(v, by), true
+	case v.Decision == judge.Promote:
+		return s.advanced(v, by), true
+	}
+	return s.renewIfDue(by.Now)
+}
+
+func (s State) advanced(v judge.Verdict, by By) State {
+	next, more := s.Policy.NextStep(s.Document.BasisPoints)
+	if !more {
+		return s.promoted(by, v.Reason, &v)
+	}
+	s = s.change(by, ActionRaise, next, v.Reason, &v)
+	return s.renew(by.Now)
+}
+
+func (s State) inconclusive(v judge.Verdict, by By) State {
+	if s.Policy.OnInconclusive == policy.InconclusiveRollback {
+		return s.rolledBack(by, v.Reason, &v)
+	}
+	since, lapsed := s.StepSince, s.Lapsed(by.Now)
+	s = s.change(by, ActionInconclusive, s.Document.BasisPoints, v.Reason, &v)
+	s.Phase, s.StepSince = Inconclusive, since
+	if lapsed {
+		return s
+	}
+	return s.renew(by.Now)
+}
+
+// revived brings back a canary that the edge had dropped. What it showed before
+// is too old to go by, so the bake starts anew.
+func (s State) revived(v judge.Verdict, by By) State {
+	since := time.UnixMilli(s.Document.UnattendedAfterMS).UTC().Format("2006-01-02 15:04:05 UTC")
+	s = s.change(by, ActionRevive, s.Document.BasisPoints, "nobody judged the canary, so the edge had dropped it since "+since+"; the bake starts anew", &v)
+	return s.renew(by.Now)
+}
+
+// Set returns the state after a percentage was set by hand: automation pauses,
+// and the dead man's switch is off.
+func (s State) Set(basisPoints int, reason string, by By) (State, error) {
+	switch {
+	case s.Phase.Ended() && basisPoints == 0:
+		return s, nil
+	case s.Phase == RolledBack:
+		return s, &Refused{fmt.Sprintf("rollout %s was rolled back: it stays at 0 %%", s.ID()), "begin a new rollout with orchestrator start"}
+	case s.Phase == Promoted:
+		return s, &Refused{fmt.Sprintf("rollout %s was promoted: there is no canary to send users to", s.ID()), "begin a new rollout with orchestrator start"}
+	}
+	if reason == "" {
+		reason = "set by hand; automation is paused"
+	}
+	s = s.change(by, ActionSet, basisPoints, reason, nil)
+	s.Phase, s.Document.UnattendedAfterMS = Paused, 0
+	return s, nil
+}
+
+// Resume returns the state in which automation goes on from the present
+// percentage, or from the first step if that is 0. The bake and the deadline
+// start anew.
+func (s State) Resume(by By) (State, error) {
+	switch s.Phase {
+	case Running:
+		return s, nil
+	case RolledBack, Promoted:
+		return s, &Refused{fmt.Sprintf("rollout %s has ended: %s", s.ID(), s.Phase.words()), "begin a new rollout with orchestrator start"}
+	}
+	at := s.Document.BasisPoints
+	if at == 0 {
+		at = s.Policy.Steps[0]
+	}
+	s = s.change(by, ActionResume, at, "resumed; the bake and the deadline start anew", nil)
+	s.Phase, s.Deadline = Running, s.StepSince.Add(time.Duration(s.Policy.Deadline))
+	return s.renew(by.Now), nil
+}
+
+// Promote returns the state in which the canary has become stable.
+func (s State) Promote(reason string, by By) (State, error) {
+	switch {
+	case s.Phase == Promoted:
+		return s, nil
+	case s.Phase == RolledBack:
+		return s, &Refused{fmt.Sprintf("rollout %s was rolled back: it cannot be promoted", s.ID()), "begin a new rollout with orchestrator start"}
+	}
+	if reason == "" {
+		reason = "promoted by hand"
+	}
+	return s.promoted(by, reason, nil), nil
+}
+
+func (s State) promoted(by By, reason string, v *judge.Verdict) State {
+	s = s.change(by, ActionPromote, 0, reason, v)
+	s.Last.To = 10_000
+	s.Phase, s.Document.UnattendedAfterMS = Promoted, 0
+	former := *s.Document.target(document.Stable)
+	s.Former = &Target{former.Version, former.Deployment, former.Model, former.URL}
+	canary := *s.Document.target(document.Canary)
+	canary.Name = document.Stable
+	s.Document.setTargets(canary)
+	return s
+}
+
+// Rollback returns the state in which stable serves everyone. After a promotion
+// that is the former stable again.
+func (s State) Rollback(reason string, by By) State {
+	if s.Phase == RolledBack {
+		return s
+	}
+	return s.rolledBack(by, reason, nil)
+}
+
+func (s State) rolledBack(by By, reason string, v *judge.Verdict) State {
+	wasPromoted := s.Phase == Promoted
+	s = s.change(by, ActionRollback, 0, reason, v)
+	s.Phase, s.Document.UnattendedAfterMS = RolledBack, 0
+	if wasPromoted {
+		s.Last.From = 10_000
+		canary := *s.Document.target(document.Stable)
+		canary.Name = document.Canary
+		s.Document.setTargets(document.Target{Name: document.Stable, Version: s.Former.Version,
+			Deployment: s.Former.Deployment, Model: s.Former.Model, URL: s.Former.URL}, canary)
+		s.Former = nil
+	}
+	return s
+}
+
+// setTargets replaces stable and canary, and drops rules for a target that is gone.
+func (d Document) setTargets(targets ...document.Target) {
+	for _, t := range d.Targets {
+		if t.Name != document.Stable && t.Name != document.Canary {
+			targets = append(targets, t)
+		}
+	}
+	d.Targets = targets
+	kept := d.Rules[:0]
+	for _, r := range d.Rules {
+		if d.Target(r.Use) < 0 {
+			continue
+		}
+		kept = append(kept, r)
+	}
+	d.Rules = kept
+}
+
+// change returns the next generation at a percentage, with its history entry.
+func (s State) change(by By, action Action, basisPoints int, reason string, v *judge.Verdict) State {
+	from := s.Document.BasisPoints
+	s.Document = s.Document.clone()
+	s.Document.Generation++
+	s.Document.BasisPoints = basisPoints
+	s.StepSince = stamp(by.Now)
+	s.Last = Entry{
+		Time: s.StepSince, Actor: by.Actor, Action: action, Rollout: s.ID(), Generation: s.Document.Generation,
+		From: Percentage(from), To: Percentage(basisPoints), Reason: reason, Verdict: v,
+	}
+	if v != nil {
+		s.Memory = v.Memory
+	}
+	return s
+}
+
+// renew sets the dead man's switch of a generation that is new anyway.
+func (s State) renew(now time.Time) State {
+	s.Document.UnattendedAfterMS = now.Add(s.Policy.Horizon()).UnixMilli()
+	return s
+}
+
+// renewIfDue sets the dead man's switch where less than half of its time is
+// left: KV writes are counted. What the switch has ended stays ended here.
+func (s State) renewIfDue(now time.Time) (State, bool) {
+	left := time.Duration(s.Document.UnattendedAfterMS-now.UnixMilli()) * time.Millisecond
+	if s.Document.UnattendedAfterMS == 0 || s.Lapsed(now) || left >= s.Policy.Horizon()/2 {
+		return s, false
+	}
+	s.Document = s.Document.clone()
+	s.Document.Generation++
+	return s.renew(now), true
+}
+
+func (p Phase) words() string {
+	if p == RolledBack {
+		return "rolled back"
+	}
+	return string(p)
+}
+
+// stamp is a time as it is stored.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,103 @@
+package rollout
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"perch/shared/document"
+)
+
+// Kind says what a write is about.
+type Kind string
+
+// The kinds of write.
+const (
+	WriteHalt     Kind = "halt"
+	WriteState    Kind = "state"
+	WriteAlias    Kind = "alias"
+	WriteDocument Kind = "document"
+	WriteHistory  Kind = "history"
+)
+
+// Write is one value to store. Writes are made in order; each may be made twice.
+type Write struct {
+	Kind  Kind
+	Key   string
+	Value []byte
+}
+
+// Writes returns what makes a new generation so, in order. A rollback halts
+// first, which no late write of the document can undo. Otherwise the state comes
+// first, as everything else can be derived from it, and the history entry last,
+// as the sign that nothing is left to do. The aliases of what may get traffic
+// stand before the document sends it any.
+func (s State) Writes() []Write {
+	state := Write{WriteState, s.Document.Service.StateKey(), s.Encode()}
+	doc := s.documentWrite()
+	changed := s.Last.Generation == s.Document.Generation
+	switch {
+	case !changed:
+		return []Write{state, doc}
+	case s.Phase == RolledBack:
+		writes := append([]Write{s.haltWrite(), state, doc}, s.aliasWrites()...)
+		return append(writes, s.historyWrite())
+	}
+	writes := append([]Write{state}, s.aliasWrites()...)
+	return append(writes, doc, s.historyWrite())
+}
+
+func (s State) haltWrite() Write {
+	return Write{WriteHalt, s.Document.Service.HaltKey(), []byte(s.ID())}
+}
+
+func (s State) documentWrite() Write {
+	return Write{WriteDocument, s.Document.Service.RolloutKey(), s.Document.Encode()}
+}
+
+func (s State) historyWrite() Write {
+	text, err := json.Marshal(s.Last)
+	if err != nil {
+		panic(fmt.Sprintf("encode history entry: %v", err)) // every part is of our own types
+	}
+	return Write{WriteHistory, s.EntryKey(), text}
+}
+
+// EntryKey is the key of the newest history entry. Keys of one rollout sort by
+// generation.
+func (s State) EntryKey() string {
+	return fmt.Sprintf("%s%s:%012d", s.Document.Service.HistoryPrefix(), s.Last.Rollout, s.Last.Generation)
+}
+
+// aliasWrites names both targets as the service's, where an action changed what
+// they are.
+func (s State) aliasWrites() []Write {
+	switch s.Last.Action {
+	case ActionStart, ActionPromote, ActionRollback:
+	default:
+		return nil
+	}
+	var writes []Write
+	for _, variant := range []string{document.Stable, document.Canary} {
+		t := s.Document.target(variant)
+		if t == nil {
+			continue
+		}
+		if key := aliasKey(*t); key != "" {
+			value, _ := json.Marshal(map[string]string{"service": s.Document.Service.String(), "variant": variant})
+			writes = append(writes, Write{WriteAlias, key, value})
+		}
+	}
+	return writes
+}
+
+func aliasKey(t document.Target) string {
+	switch {
+	case t.Version != "":
+		return document.AliasKey("version", t.VersionID())
+	case t.Deployment != "":
+		return document.AliasKey("deployment", t.Deployment)
+	case t.Model != "":
+		return document.AliasKey("model", t.Model)
+	}
+	return ""
+}
