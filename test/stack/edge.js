@@ -48,15 +48,22 @@ class LimitedDataset {
   }
 }
 
+// The worker gets the request itself: a copy would have another signal, and its own idea of redirects.
+function arrive(request, place) {
+  const address = request.cf.clientIp.replace(/:\d+$/, "");
+  Object.defineProperty(request, "cf", { value: place });
+  if (address === request.headers.get("cf-connecting-ip")) return;
+  const headers = new Headers(request.headers);
+  headers.set("cf-connecting-ip", address);
+  Object.defineProperty(request, "headers", { value: headers });
+}
+
 export default {
   ...worker,
   fetch(request, env, ctx) {
     const { STACK_REFUSED: refused, STACK_PLACE: place, ...own } = env;
     const refuse = (reason) => ctx.waitUntil(refused.fetch("http://stack/", { method: "POST", body: reason }));
-    const headers = new Headers(request.headers);
-    headers.set("cf-connecting-ip", request.cf.clientIp.replace(/:\d+$/, ""));
-    headers.set("cf-ipcountry", place.country);
-    const arrived = new Request(request, { headers, cf: place });
-    return worker.fetch(arrived, { ...own, ANALYTICS: new LimitedDataset(env.ANALYTICS, refuse) }, ctx);
+    arrive(request, place);
+    return worker.fetch(request, { ...own, ANALYTICS: new LimitedDataset(env.ANALYTICS, refuse) }, ctx);
   },
 };

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
+import { createServer, get } from "node:http";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { listen, sendJson } from "./http.ts";
@@ -67,6 +67,20 @@ test("the worker has its bindings, and a place and client of its own", async () 
     bindings: ["ANALYTICS", "GREETING", "KEY", "LIMITS", "ROLLOUTS"],
     text: 'he said "hé"',
   });
+});
+
+// Other systems than Linux have 127.0.0.1 only of the loopback network.
+const oneAddress = process.platform !== "linux" && "needs a second loopback address";
+
+test("a client of another loopback address is told apart", { skip: oneAddress }, async () => {
+  const address = await new Promise((resolve, reject) => {
+    get(`${stack.ready.places[0]!.url}/where`, { localAddress: "127.0.0.9" }, async (response) => {
+      let text = "";
+      for await (const chunk of response) text += chunk;
+      resolve(JSON.parse(text).ip);
+    }).on("error", reject);
+  });
+  assert.equal(address, "127.0.0.9");
 });
 
 test("the worker reaches a server on the loopback address", async () => {

@@ -7,6 +7,8 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { moduleKind, type Bundle } from "./bundle.ts";
 
+const localAddress = "127.0.0.1";
+
 /** What one workerd process serves. */
 export interface PlaceConfig {
   /** Stands for the colo: LOC1, LOC2 … */
@@ -35,7 +37,7 @@ export class Place {
 
   private constructor(name: string, port: number, child: ChildProcess) {
     this.name = name;
-    this.url = `http://127.0.0.1:${port}`;
+    this.url = `http://${localAddress}:${port}`;
     this.pid = child.pid!;
     this.child = child;
   }
@@ -110,7 +112,7 @@ const config :Workerd.Config = (
     ${["kv", "cache", config.dataset, "refused"].map((service) => external(config, service)).join(",\n    ")},
     (name = "internet", network = (allow = ["public", "private"])),
   ],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (${clientHeaders(config)}), service = "main")],
+  sockets = [(name = "http", address = "${localAddress}:0", http = (${clientHeaders(config)}), service = "main")],
 );
 const worker :Workerd.Worker = (
   modules = [
@@ -131,13 +133,12 @@ function external(config: PlaceConfig, service: string): string {
   const headers = { "x-stack-place": String(config.index), "x-stack-service": service };
   // style = proxy: the cache's keys are whole URLs.
   const options = `style = proxy, injectRequestHeaders = ${headerList(headers)}`;
-  return `(name = ${quote(service)}, external = (address = "127.0.0.1:${config.backendPort}", http = (${options})))`;
+  return `(name = ${quote(service)}, external = (address = "${localAddress}:${config.backendPort}", http = (${options})))`;
 }
 
-// Without edge.js the address is a constant.
+// What every client on this machine has in common; edge.js corrects it for another address of loopback's.
 function clientHeaders(config: PlaceConfig): string {
-  if (!config.bare) return "";
-  return `injectRequestHeaders = ${headerList({ "cf-connecting-ip": "127.0.0.1", "cf-ipcountry": config.country })}`;
+  return `injectRequestHeaders = ${headerList({ "cf-connecting-ip": localAddress, "cf-ipcountry": config.country })}`;
 }
 
 function headerList(headers: Record<string, string>): string {
