@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -184,7 +183,7 @@ func BenchmarkCreate(b *testing.B) {
 	body := createBodyOf(fluxStable)
 	for b.Loop() {
 		if got := ask(s, "POST", "/v1/predictions", body); got.status != 201 {
-			b.Fatal(fmt.Sprintf("status %d", got.status))
+			b.Fatalf("status %d", got.status)
 		}
 	}
 }
