@@ -76,6 +76,8 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 // commands lists every command, in the order of the help text.
 func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
+		a.initCommand(),
+		a.doctorCommand(),
 		a.completionCommand(),
 	}
 }

@@ -1,0 +1,285 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"perch/orchestrator/cloudflare"
+)
+
+// Permissions of an API token, as Cloudflare's dashboard names them.
+const (
+	permissionKV           = "Workers KV Storage: Edit"
+	permissionAnalytics    = "Account Analytics: Read"
+	permissionScripts      = "Workers Scripts: Read"
+	permissionScriptsWrite = "Workers Scripts: Edit"
+)
+
+// What the worker calls its bindings.
+const (
+	bindingRollouts  = "ROLLOUTS"
+	bindingAnalytics = "ANALYTICS"
+)
+
+const (
+	// doctorTimeout bounds each of doctor's calls: a person waits for them.
+	doctorTimeout = 10 * time.Second
+	// probeKey is written and deleted to see whether the token may.
+	probeKey = "doctor:probe"
+)
+
+// check is one thing that doctor looked at.
+type check struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"`         // what was found
+	Mend   string `json:"mend,omitempty"` // what to do, where OK is false
+}
+
+// doctor looks at an account. Each of its examinations returns what it found,
+// or an ailment.
+type doctor struct {
+	settings settings
+	now      time.Time
+	account  *cloudflare.Account
+	store    Store
+	source   Source
+}
+
+// ailment is an error with its mend.
+type ailment struct {
+	err  error
+	mend string
+}
+
+func (a *ailment) Error() string { return a.err.Error() }
+
+func (a *ailment) Unwrap() error { return a.err }
+
+func (a *app) doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name: "doctor", Usage: "check the token, the namespace, the worker and its analytics",
+		ArgsUsage:   " ",
+		Description: "Exits 1 if a check fails; each that does says what mends it. To see whether the token\nmay write, the key " + probeKey + " is written and deleted.\n\nExample:\n  orchestrator doctor --worker-url https://perch.example.workers.dev",
+		Action:      a.doctor,
+	}
+}
+
+func (a *app) doctor(c *cli.Context) error {
+	s, err := a.settings(c)
+	if err != nil {
+		return err
+	}
+	if err := s.requireAccount(true); err != nil {
+		return err
+	}
+	if !isDataset.MatchString(s.cloudflare.Dataset) {
+		return invalid("a dataset's name is letters, digits and '_'", "dataset %q is not a name", s.cloudflare.Dataset)
+	}
+	s.cloudflare.Timeout = doctorTimeout
+	d := &doctor{settings: s, now: a.clock.Now(), account: cloudflare.NewAccount(s.cloudflare)}
+	d.store, d.source = a.connect(s.cloudflare)
+	checks := d.examine(c.Context)
+	if c.Context.Err() != nil {
+		return c.Context.Err()
+	}
+	healthy := !slices.ContainsFunc(checks, func(k check) bool { return !k.OK })
+	if s.json {
+		err = a.printJSON(map[string]any{"ok": healthy, "checks": checks})
+	} else {
+		a.printChecks(checks)
+	}
+	if err == nil && !healthy {
+		return outcome(exitError)
+	}
+	return err
+}
+
+var isDataset = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// examine makes all checks, in the order in which they build on each other.
+func (d *doctor) examine(ctx context.Context) []check {
+	bindings, bindingsErr := []cloudflare.Binding(nil), error(nil)
+	examinations := []struct {
+		name string
+		do   func(context.Context) (string, error)
+	}{
+		{"token", d.token},
+		{"KV read", d.kvRead},
+		{"KV write", d.kvWrite},
+		{"analytics read", d.analytics},
+		{"worker", func(ctx context.Context) (found string, err error) {
+			bindings, found, bindingsErr = d.worker(ctx)
+			return found, bindingsErr
+		}},
+		{"binding " + bindingRollouts, func(context.Context) (string, error) {
+			return d.binding(bindings, bindingsErr, bindingRollouts, cloudflare.BindingKV, d.settings.cloudflare.Namespace)
+		}},
+		{"binding " + bindingAnalytics, func(context.Context) (string, error) {
+			return d.binding(bindings, bindingsErr, bindingAnalytics, cloudflare.BindingAnalytics, d.settings.cloudflare.Dataset)
+		}},
+		{"worker health", d.health},
+	}
+	var checks []check
+	for _, e := range examinations {
+		detail, err := e.do(ctx)
+		k := check{Name: e.name, OK: err == nil, Detail: detail}
+		if err != nil {
+			k.Detail = err.Error()
+			var a *ailment
+			if errors.As(err, &a) {
+				k.Mend = a.mend
+			}
+		}
+		checks = append(checks, k)
+	}
+	return checks
+}
+
+// mend attaches what to do about err: lacking is the permission to add where the
+// API refused the call.
+func mend(err error, lacking, otherwise string) error {
+	if err == nil {
+		return nil
+	}
+	var api *cloudflare.APIError
+	if !errors.As(err, &api) && !errors.Is(err, cloudflare.ErrNoData) {
+		return &ailment{err, "check the network and CLOUDFLARE_BASE_URL, then try again"}
+	}
+	if api != nil && (api.Status == http.StatusUnauthorized || api.Status == http.StatusForbidden) {
+		return &ailment{err, "give the token the permission " + lacking + " for this account"}
+	}
+	return &ailment{err, otherwise}
+}
+
+const makeToken = "make a token at dash.cloudflare.com/profile/api-tokens with " + permissionKV + " and " + permissionAnalytics + ", and set CLOUDFLARE_API_TOKEN"
+
+func (d *doctor) token(ctx context.Context) (string, error) {
+	token, err := d.account.VerifyToken(ctx)
+	var api *cloudflare.APIError
+	if errors.As(err, &api) {
+		return "", &ailment{err, makeToken}
+	}
+	if err != nil {
+		return "", mend(err, "", "")
+	}
+	if token.Status != "active" {
+		return "", &ailment{fmt.Errorf("the token is %s", token.Status), makeToken}
+	}
+	if token.ExpiresOn.IsZero() {
+		return "active, never expires", nil
+	}
+	return fmt.Sprintf("active, expires on %s, in %d days", token.ExpiresOn.Format(time.DateOnly), int(token.ExpiresOn.Sub(d.now).Hours()/24)), nil
+}
+
+const makeNamespace = "run orchestrator init, and set PERCH_NAMESPACE_ID to the id that it prints"
+
+func (d *doctor) kvRead(ctx context.Context) (string, error) {
+	keys, err := d.store.List(ctx, "rollout:")
+	if err != nil {
+		return "", mend(err, permissionKV, makeNamespace)
+	}
+	return fmt.Sprintf("namespace %s, services: %d", d.settings.cloudflare.Namespace, len(keys)), nil
+}
+
+func (d *doctor) kvWrite(ctx context.Context) (string, error) {
+	value := []byte(d.now.UTC().Format(time.RFC3339Nano))
+	if err := d.store.Put(ctx, probeKey, value); err != nil {
+		return "", mend(err, permissionKV, makeNamespace)
+	}
+	read, err := d.store.Get(ctx, probeKey)
+	if err == nil && string(read) != string(value) {
+		err = fmt.Errorf("read KV key %s: another value than was written", probeKey)
+	}
+	if deleteErr := d.store.Delete(ctx, probeKey); err == nil {
+		err = deleteErr
+	}
+	if err != nil {
+		return "", mend(err, permissionKV, makeNamespace)
+	}
+	return "wrote, read and deleted " + probeKey, nil
+}
+
+func (d *doctor) analytics(ctx context.Context) (string, error) {
+	dataset := d.settings.cloudflare.Dataset
+	send := "send a request through the worker, wait a minute, and try again"
+	rows, err := d.source.Query(ctx, "SELECT count() AS n FROM "+dataset+" WHERE timestamp > now() - INTERVAL '1' DAY")
+	if err != nil {
+		return "", mend(err, permissionAnalytics, send)
+	}
+	n := 0.0
+	if len(rows) > 0 {
+		if n, err = rows[0].Float("n"); err != nil {
+			return "", &ailment{err, "the API answers in a way that this version does not know; upgrade"}
+		}
+	}
+	if n == 0 {
+		return "", &ailment{fmt.Errorf("dataset %s has no rows of the last day", dataset), send}
+	}
+	return fmt.Sprintf("dataset %s, %.0f rows in the last day", dataset, n), nil
+}
+
+func (d *doctor) worker(ctx context.Context) ([]cloudflare.Binding, string, error) {
+	bindings, err := d.account.Bindings(ctx, d.settings.worker)
+	if errors.Is(err, cloudflare.ErrNotFound) {
+		return nil, "", &ailment{err, "deploy it with wrangler deploy, or name it by --worker or PERCH_WORKER"}
+	}
+	if err != nil {
+		return nil, "", mend(err, permissionScripts, "try again later")
+	}
+	return bindings, fmt.Sprintf("script %s is deployed", d.settings.worker), nil
+}
+
+func (d *doctor) binding(list []cloudflare.Binding, listErr error, name, kind, target string) (string, error) {
+	if listErr != nil {
+		return "", &ailment{errors.New("not checked: the worker's settings were not read"), "mend the check of the worker first"}
+	}
+	field := map[string]string{cloudflare.BindingKV: "id", cloudflare.BindingAnalytics: "dataset"}[kind]
+	change := fmt.Sprintf("in wrangler.toml give the binding %s %s = %q, and deploy", name, field, target)
+	i := slices.IndexFunc(list, func(b cloudflare.Binding) bool { return b.Name == name })
+	switch {
+	case i < 0:
+		return "", &ailment{errors.New("the worker has no such binding"), change}
+	case list[i].Type != kind:
+		return "", &ailment{fmt.Errorf("it is of type %s, not %s", list[i].Type, kind), change}
+	case list[i].Target != target:
+		return "", &ailment{fmt.Errorf("it is bound to %s, not to %s", list[i].Target, target), change}
+	}
+	return "bound to " + target, nil
+}
+
+func (d *doctor) health(ctx context.Context) (string, error) {
+	if d.settings.workerURL == "" {
+		return "", &ailment{errors.New("not checked: the worker's URL is not known"), "set PERCH_WORKER_URL or --worker-url"}
+	}
+	answer, err := cloudflare.Health(ctx, d.settings.workerURL)
+	if err != nil {
+		return "", &ailment{err, "check PERCH_WORKER_URL, and look at wrangler tail " + d.settings.worker}
+	}
+	return answer, nil
+}
+
+func (a *app) printChecks(checks []check) {
+	failed := 0
+	for _, k := range checks {
+		mark := "ok  "
+		if !k.OK {
+			mark = "FAIL"
+			failed++
+		}
+		fmt.Fprintf(a.stdout, "%s  %-18s  %s\n", mark, k.Name, k.Detail)
+		if k.Mend != "" {
+			fmt.Fprintf(a.stdout, "      mend: %s\n", k.Mend)
+		}
+	}
+	if failed > 0 {
+		fmt.Fprintf(a.stdout, "%d of %d checks failed\n", failed, len(checks))
+	}
+}

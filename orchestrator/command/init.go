@@ -1,0 +1,236 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"perch/orchestrator/cloudflare"
+	"perch/shared/document"
+)
+
+// namespaceTitle is what init calls the namespace that it makes.
+const namespaceTitle = "perch-rollouts"
+
+// firstRollout is the rollout of a document that nobody has started one on.
+const firstRollout = "initial"
+
+// initResult is what init did, or with DryRun would do.
+type initResult struct {
+	Namespace initNamespace `json:"namespace"`
+	Document  *initDocument `json:"document,omitempty"`
+	Wrangler  string        `json:"wrangler"` // lines for wrangler.toml
+	ToSet     []toSet       `json:"to_set"`
+	DryRun    bool          `json:"dry_run"`
+}
+
+type initNamespace struct {
+	ID      string `json:"id"` // "" where DryRun did not create it
+	Title   string `json:"title"`
+	Created bool   `json:"created"`
+}
+
+type initDocument struct {
+	Key        string `json:"key"`
+	Service    string `json:"service"`
+	Stable     string `json:"stable"`
+	Generation int64  `json:"generation"`
+}
+
+// toSet is something that init cannot set for the user.
+type toSet struct {
+	Where string `json:"where"`
+	Name  string `json:"name"`
+	Value string `json:"value"` // or what it must be
+}
+
+func (a *app) initCommand() *cli.Command {
+	return &cli.Command{
+		Name: "init", Usage: "make the KV namespace and a service's first document",
+		ArgsUsage: "[SERVICE]",
+		Description: "Makes the KV namespace where it is missing. With a service it also writes the first\n" +
+			"document, which sends everyone to --stable. Lists what is left to set by hand.\n\n" +
+			"Example:\n  orchestrator init --stable version=acme/flux:5c7d… acme/flux",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "stable", Usage: "the `TARGET` that serves everyone: version=, deployment=, model= or url="},
+			&cli.BoolFlag{Name: "force", Usage: "write over a document that is there, if no rollout was started on it", DisableDefaultText: true},
+			dryRunFlag(),
+		},
+		Action: a.initialize,
+	}
+}
+
+func (a *app) initialize(c *cli.Context) error {
+	s, err := a.settings(c)
+	if err != nil {
+		return err
+	}
+	if err := s.requireAccount(false); err != nil {
+		return err
+	}
+	first, err := s.firstDocument(c.String("stable"))
+	if err != nil {
+		return err
+	}
+	result := initResult{DryRun: s.dryRun}
+	if result.Namespace, err = findNamespace(c.Context, s); err != nil {
+		return err
+	}
+	s.cloudflare.Namespace = result.Namespace.ID
+	if first != nil {
+		if err := a.writeFirst(c.Context, s, first, c.Bool("force")); err != nil {
+			return err
+		}
+		stable := first.Targets[first.Target(document.Stable)]
+		result.Document = &initDocument{first.Service.RolloutKey(), first.Service.String(), stable.String(), first.Generation}
+	}
+	id := result.Namespace.ID
+	if id == "" {
+		id = "(the id that init prints)"
+	}
+	result.Wrangler = fmt.Sprintf("[[kv_namespaces]]\nbinding = %q\nid = %q\n\n[[analytics_engine_datasets]]\nbinding = %q\ndataset = %q\n",
+		bindingRollouts, id, bindingAnalytics, s.cloudflare.Dataset)
+	result.ToSet = leftToSet(s, id)
+	if s.json {
+		return a.printJSON(result)
+	}
+	a.printInit(result)
+	return nil
+}
+
+// firstDocument returns the document to write, or nil where no service is given.
+func (s settings) firstDocument(stable string) (*document.Document, error) {
+	if s.service == "" {
+		if stable != "" {
+			return nil, invalid("name the service as an argument, by --service or in PERCH_SERVICE", "--stable is given, but no service")
+		}
+		return nil, nil
+	}
+	service, err := s.requireService()
+	if err != nil {
+		return nil, err
+	}
+	if stable == "" {
+		return nil, invalid(targetHint, "--stable is missing: name what serves %s today", service)
+	}
+	target, err := parseTarget("stable", stable)
+	if err != nil {
+		return nil, err
+	}
+	target.Name = document.Stable
+	d := &document.Document{
+		Service: service, Rollout: firstRollout, Generation: 1, Mode: document.ModeCanary, Salt: firstRollout,
+		Targets: []document.Target{target},
+		User:    document.User{Header: document.DefaultUserHeader, Cookie: document.DefaultUserCookie},
+	}
+	if err := d.Validate(); err != nil {
+		return nil, invalid(targetHint, "%w", err)
+	}
+	return d, nil
+}
+
+// findNamespace returns the namespace in use: that of the id given, which must
+// exist, or else that of our title, which is made where it is missing.
+func findNamespace(ctx context.Context, s settings) (initNamespace, error) {
+	account := cloudflare.NewAccount(s.cloudflare)
+	list, err := account.Namespaces(ctx)
+	if err != nil {
+		return initNamespace{}, &failure{code: exitError, err: err, hint: "the token needs " + permissionKV}
+	}
+	id := s.cloudflare.Namespace
+	i := slices.IndexFunc(list, func(n cloudflare.Namespace) bool {
+		return n.ID == id || id == "" && n.Title == namespaceTitle
+	})
+	switch {
+	case i >= 0:
+		return initNamespace{ID: list[i].ID, Title: list[i].Title}, nil
+	case id != "":
+		return initNamespace{}, invalid("leave PERCH_NAMESPACE_ID and --namespace out to have one made", "the account has no KV namespace %s", id)
+	case s.dryRun:
+		return initNamespace{Title: namespaceTitle, Created: true}, nil
+	}
+	made, err := account.CreateNamespace(ctx, namespaceTitle)
+	if err != nil {
+		return initNamespace{}, &failure{code: exitError, err: err, hint: "the token needs " + permissionKV}
+	}
+	return initNamespace{ID: made.ID, Title: made.Title, Created: true}, nil
+}
+
+// writeFirst writes the service's first document. A document that is there may
+// be someone's rollout, so it is written over only when asked for, and never
+// once a rollout has begun: from then on start decides who is stable.
+func (a *app) writeFirst(ctx context.Context, s settings, d *document.Document, force bool) error {
+	if s.cloudflare.Namespace == "" {
+		return nil
+	}
+	store, _ := a.connect(s.cloudflare)
+	_, err := store.Get(ctx, d.Service.StateKey())
+	if err == nil {
+		return refused("orchestrator start --stable TARGET --canary TARGET begins the next rollout with another stable target",
+			"%s has had a rollout: init would undo it", d.Service)
+	}
+	if !errors.Is(err, cloudflare.ErrNotFound) {
+		return err
+	}
+	key := d.Service.RolloutKey()
+	present, err := store.Get(ctx, key)
+	switch {
+	case errors.Is(err, cloudflare.ErrNotFound):
+	case err != nil:
+		return err
+	case !force:
+		return refused("--force writes over it; orchestrator status shows it", "%s has a document already", d.Service)
+	default:
+		if old, err := document.Parse(present); err == nil {
+			d.Generation = old.Generation + 1
+		}
+	}
+	if s.dryRun {
+		return nil
+	}
+	return store.Put(ctx, key, d.Encode())
+}
+
+// leftToSet lists what the workflows need. The worker itself needs no secret:
+// clients bring their own Replicate tokens, which it passes on.
+func leftToSet(s settings, namespace string) []toSet {
+	workerURL := s.workerURL
+	if workerURL == "" {
+		workerURL = "where the worker answers, such as https://perch.example.workers.dev"
+	}
+	return []toSet{
+		{"GitHub Actions secret", "CLOUDFLARE_API_TOKEN", "a token with " + permissionKV + ", " + permissionAnalytics + ", " + permissionScriptsWrite},
+		{"GitHub Actions variable", "CLOUDFLARE_ACCOUNT_ID", s.cloudflare.Account},
+		{"GitHub Actions variable", "PERCH_NAMESPACE_ID", namespace},
+		{"GitHub Actions variable", "PERCH_WORKER_URL", workerURL},
+	}
+}
+
+func (a *app) printInit(r initResult) {
+	verb := map[bool]string{true: "would ", false: ""}[r.DryRun]
+	switch {
+	case r.Namespace.Created && r.DryRun:
+		fmt.Fprintf(a.stdout, "would create KV namespace %s\n", r.Namespace.Title)
+	case r.Namespace.Created:
+		fmt.Fprintf(a.stdout, "created KV namespace %s: %s\n", r.Namespace.Title, r.Namespace.ID)
+	default:
+		fmt.Fprintf(a.stdout, "found KV namespace %s: %s\n", r.Namespace.Title, r.Namespace.ID)
+	}
+	if d := r.Document; d != nil {
+		fmt.Fprintf(a.stdout, "%s: %s, generation %d, everyone to stable: %s\n",
+			strings.TrimSpace(verb+"write document "+d.Key), d.Service, d.Generation, d.Stable)
+	}
+	fmt.Fprintf(a.stdout, "\nput into wrangler.toml, and deploy:\n\n%s\nset by hand:\n", indent(r.Wrangler))
+	for _, item := range r.ToSet {
+		fmt.Fprintf(a.stdout, "  %-23s  %-21s  %s\n", item.Where, item.Name, item.Value)
+	}
+	fmt.Fprintln(a.stdout, "\nthen check all of it: orchestrator doctor")
+}
+
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ") + "\n"
+}
