@@ -15,12 +15,12 @@ export interface Running {
 }
 
 /** Starts `node test/stack/main.ts` with the tests' own worker and wrangler.toml, and waits until it is ready. */
-export async function startStack(...flags: string[]): Promise<Running> {
+export async function startStack(flags: string[], env: Record<string, string> = {}): Promise<Running> {
   const here = import.meta.dirname;
   const own = ["--worker", resolve(here, "testdata/worker"), "--config", resolve(here, "testdata/wrangler.toml")];
   // A flag given twice counts the second time.
   const argv = [resolve(here, "main.ts"), ...own, ...flags];
-  const child = spawn(process.execPath, argv, { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(process.execPath, argv, { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, ...env } });
   let logged = "";
   child.stderr.on("data", (chunk) => (logged += String(chunk)));
   const exited = once(child, "exit");

@@ -12,16 +12,8 @@ let stack: Running;
 let accountUrl: string;
 
 before(async () => {
-  stack = await startStack(
-    "--places",
-    "2",
-    "--var",
-    `GREETING=he said "hé"`,
-    "--secret",
-    "KEY=x",
-    "--time-scale",
-    "60",
-  );
+  const greeting = `GREETING=he said "hé"`;
+  stack = await startStack(["--places", "2", "--var", greeting, "--secret", "KEY=x", "--time-scale", "60"]);
   accountUrl = `${stack.ready.api}/accounts/${stack.ready.account}`;
 });
 

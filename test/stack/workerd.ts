@@ -46,7 +46,7 @@ export class Place {
   static async start(directory: string, config: PlaceConfig, log: (line: string) => void): Promise<Place> {
     const file = join(directory, `${config.name}.capnp`);
     await writeFile(file, capnpConfig(config));
-    const child = spawnWatched([workerdBinary(), "serve", "--experimental", "--control-fd=3", file]);
+    const child = spawnWatched(directory, [workerdBinary(), "serve", "--experimental", "--control-fd=3", file]);
     for (const stream of [child.stdout!, child.stderr!]) {
       createInterface(stream).on("line", (line) => log(`${config.name}: ${line}`));
     }
@@ -61,9 +61,9 @@ export class Place {
     return signal ? `signal ${signal}` : `exit status ${code}`;
   }
 
-  // It holds no state, and its way to end in order waits for open connections.
+  // Killed at once: it holds no state, and its way to end in order waits for open connections.
   stop(): void {
-    this.child.kill("SIGKILL");
+    this.child.stdio[4]!.destroy();
   }
 }
 
@@ -79,11 +79,11 @@ function workerdBinary(): string {
   return join(dirname(require.resolve("workerd/package.json")), "bin", "workerd");
 }
 
-// workerd would outlive a stack that was killed. A shell beside it holds the other end of a pipe (file descriptor 4) and
-// ends it when the pipe closes; exec keeps the shell's process id for workerd.
-function spawnWatched(command: string[]): ChildProcess {
-  const watch = `(exec 3>&- >/dev/null 2>&1; read -r _ <&4; kill -9 $$) & exec "$@" 4<&-`;
-  return spawn("/bin/sh", ["-c", watch, "sh", ...command], { stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"] });
+// workerd would outlive a stack that was killed. A shell beside it holds the other end of a pipe (file descriptor 4);
+// when that closes, it ends workerd and removes the directory. exec keeps the shell's process id for workerd.
+function spawnWatched(directory: string, command: string[]): ChildProcess {
+  const watch = `(exec 3>&- >/dev/null 2>&1; read -r _ <&4; kill -9 $$; rm -rf "$0") & exec "$@" 4<&-`;
+  return spawn("/bin/sh", ["-c", watch, directory, ...command], { stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"] });
 }
 
 async function listeningPort(child: ChildProcess, name: string): Promise<number> {
