@@ -291,11 +291,11 @@ export const macros = [
 
 /**
  * The value at which the running weight, values ascending, first reaches ceil(level · total weight): ClickHouse's
- * quantileExactWeighted. NaN values count for nothing; null without any weight.
+ * quantileExactWeighted. NaN values are left out, those of weight 0 are not; null without values.
  */
 export function quantileExactWeighted(level: number, values: number[], weights: number[]): number | null {
   const pairs = values.map((value, i) => ({ value, weight: weights[i]! }));
-  const usable = pairs.filter(({ value, weight }) => !Number.isNaN(value) && weight > 0);
+  const usable = pairs.filter(({ value }) => !Number.isNaN(value));
   usable.sort((a, b) => a.value - b.value);
   const threshold = Math.ceil(usable.reduce((total, pair) => total + pair.weight, 0) * level);
   let reached = 0;
