@@ -24,7 +24,6 @@ type Account struct {
 	userTokens *user.TokenService
 	tokens     *accounts.TokenService
 	settings   *workers.ScriptScriptAndVersionSettingService
-	secrets    *workers.ScriptSecretService
 }
 
 // NewAccount returns config.Account.
@@ -38,7 +37,6 @@ func NewAccount(config Config) *Account {
 		userTokens: user.NewTokenService(options...),
 		tokens:     accounts.NewTokenService(options...),
 		settings:   workers.NewScriptScriptAndVersionSettingService(options...),
-		secrets:    workers.NewScriptSecretService(options...),
 	}
 }
 
@@ -150,21 +148,4 @@ func (a *Account) Bindings(ctx context.Context, script string) ([]Binding, error
 		list = append(list, Binding{Name: b.Name, Type: string(b.Type), Target: b.NamespaceID + b.Dataset})
 	}
 	return list, nil
-}
-
-// Secrets lists the names of the worker's secrets, or ErrNotFound.
-func (a *Account) Secrets(ctx context.Context, script string) ([]string, error) {
-	ctx, cancel := a.config.context(ctx)
-	defer cancel()
-	var p workers.ScriptSecretListParams
-	p.AccountID.Value, p.AccountID.Present = a.config.Account, true
-	page, err := a.secrets.List(ctx, script, p)
-	if err != nil {
-		return nil, fmt.Errorf("list secrets of worker %s: %w", script, plain(err))
-	}
-	names := make([]string, 0, len(page.Result))
-	for _, s := range page.Result {
-		names = append(names, s.Name)
-	}
-	return names, nil
 }

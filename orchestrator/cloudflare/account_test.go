@@ -72,14 +72,14 @@ func TestCreateNamespace(t *testing.T) {
 	require.EqualError(t, err, "create KV namespace perch-rollouts: status 400 Bad Request: already exists (code 10014)")
 }
 
-// TestWorker: bindings and secrets of the deployed script, and its absence.
+// TestWorker: bindings of the deployed script, and its absence.
 func TestWorker(t *testing.T) {
 	gone := refused(404, 10007, "This Worker does not exist on your account.")
 	a := newAPI(t,
 		ok(`{"bindings":[{"name":"ROLLOUTS","type":"kv_namespace","namespace_id":"space"},
 			{"name":"ANALYTICS","type":"analytics_engine","dataset":"requests"},
 			{"name":"REPLICATE_API_TOKEN","type":"secret_text"}]}`),
-		ok(`[{"name":"PERCH_SIGNING_KEY","type":"secret_text"}]`), gone, gone)
+		gone)
 	bindings, err := a.account().Bindings(t.Context(), "perch")
 	require.NoError(t, err)
 	require.Equal(t, []Binding{
@@ -87,15 +87,9 @@ func TestWorker(t *testing.T) {
 		{Name: "ANALYTICS", Type: BindingAnalytics, Target: "requests"},
 		{Name: "REPLICATE_API_TOKEN", Type: "secret_text"},
 	}, bindings)
-	secrets, err := a.account().Secrets(t.Context(), "perch")
-	require.NoError(t, err)
-	require.Equal(t, []string{"PERCH_SIGNING_KEY"}, secrets)
 	require.Equal(t, "/client/v4/accounts/acct/workers/scripts/perch/settings", a.calls[0].Path)
-	require.Equal(t, "/client/v4/accounts/acct/workers/scripts/perch/secrets", a.calls[1].Path)
 
 	_, err = a.account().Bindings(t.Context(), "perch")
-	require.ErrorIs(t, err, ErrNotFound)
-	_, err = a.account().Secrets(t.Context(), "perch")
 	require.ErrorIs(t, err, ErrNotFound)
 }
 

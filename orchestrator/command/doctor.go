@@ -1,7 +1,9 @@
 package command
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -73,6 +75,9 @@ func (a *app) doctorCommand() *cli.Command {
 }
 
 func (a *app) doctor(c *cli.Context) error {
+	if err := refuseStrayArguments(c, 0); err != nil {
+		return err
+	}
 	s, err := a.settings(c)
 	if err != nil {
 		return err
@@ -80,7 +85,7 @@ func (a *app) doctor(c *cli.Context) error {
 	if err := s.requireAccount(true); err != nil {
 		return err
 	}
-	if !isDataset.MatchString(s.cloudflare.Dataset) {
+	if !datasetName.MatchString(s.cloudflare.Dataset) {
 		return invalid("a dataset's name is letters, digits and '_'", "dataset %q is not a name", s.cloudflare.Dataset)
 	}
 	s.cloudflare.Timeout = doctorTimeout
@@ -102,78 +107,86 @@ func (a *app) doctor(c *cli.Context) error {
 	return err
 }
 
-var isDataset = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var datasetName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // examine makes all checks, in the order in which they build on each other.
 func (d *doctor) examine(ctx context.Context) []check {
-	bindings, bindingsErr := []cloudflare.Binding(nil), error(nil)
-	examinations := []struct {
+	var bindings []cloudflare.Binding
+	var bindingsErr error
+	worker := func(ctx context.Context) (found string, err error) {
+		bindings, found, bindingsErr = d.worker(ctx)
+		return found, bindingsErr
+	}
+	bound := func(name, kind, target string) func(context.Context) (string, error) {
+		return func(context.Context) (string, error) { return binding(bindings, bindingsErr, name, kind, target) }
+	}
+	detail, err := d.token(ctx)
+	checks := []check{newCheck("token", detail, err)}
+	if errors.Is(err, errNoAnswer) {
+		return checks // nothing else would be reached either, each after its timeout
+	}
+	config := d.settings.cloudflare
+	for _, e := range []struct {
 		name string
 		do   func(context.Context) (string, error)
 	}{
-		{"token", d.token},
 		{"KV read", d.kvRead},
 		{"KV write", d.kvWrite},
 		{"analytics read", d.analytics},
-		{"worker", func(ctx context.Context) (found string, err error) {
-			bindings, found, bindingsErr = d.worker(ctx)
-			return found, bindingsErr
-		}},
-		{"binding " + bindingRollouts, func(context.Context) (string, error) {
-			return d.binding(bindings, bindingsErr, bindingRollouts, cloudflare.BindingKV, d.settings.cloudflare.Namespace)
-		}},
-		{"binding " + bindingAnalytics, func(context.Context) (string, error) {
-			return d.binding(bindings, bindingsErr, bindingAnalytics, cloudflare.BindingAnalytics, d.settings.cloudflare.Dataset)
-		}},
+		{"worker", worker},
+		{"binding " + bindingRollouts, bound(bindingRollouts, cloudflare.BindingKV, config.Namespace)},
+		{"binding " + bindingAnalytics, bound(bindingAnalytics, cloudflare.BindingAnalytics, config.Dataset)},
 		{"worker health", d.health},
-	}
-	var checks []check
-	for _, e := range examinations {
+	} {
 		detail, err := e.do(ctx)
-		k := check{Name: e.name, OK: err == nil, Detail: detail}
-		if err != nil {
-			k.Detail = err.Error()
-			var a *ailment
-			if errors.As(err, &a) {
-				k.Mend = a.mend
-			}
-		}
-		checks = append(checks, k)
+		checks = append(checks, newCheck(e.name, detail, err))
 	}
 	return checks
 }
 
-// mend attaches what to do about err: lacking is the permission to add where the
-// API refused the call.
-func mend(err error, lacking, otherwise string) error {
+func newCheck(name, detail string, err error) check {
 	if err == nil {
-		return nil
+		return check{Name: name, OK: true, Detail: detail}
 	}
+	k := check{Name: name, Detail: err.Error()}
+	var a *ailment
+	if errors.As(err, &a) {
+		k.Mend = a.mend
+	}
+	return k
+}
+
+var errNoAnswer = errors.New("Cloudflare's API does not answer")
+
+const makeToken = "make a token at dash.cloudflare.com/profile/api-tokens with " + permissionKV + " and " + permissionAnalytics + ", and set CLOUDFLARE_API_TOKEN"
+
+// mend attaches what to do about the error of a call: permission is what the
+// token lacks where the API refused it.
+func mend(err error, permission, otherwise string) error {
 	var api *cloudflare.APIError
-	if !errors.As(err, &api) && !errors.Is(err, cloudflare.ErrNoData) {
-		return &ailment{err, "check the network and CLOUDFLARE_BASE_URL, then try again"}
-	}
-	if api != nil && (api.Status == http.StatusUnauthorized || api.Status == http.StatusForbidden) {
-		return &ailment{err, "give the token the permission " + lacking + " for this account"}
+	switch {
+	case errors.Is(err, cloudflare.ErrNoData):
+		return &ailment{err, otherwise}
+	case !errors.As(err, &api):
+		return &ailment{fmt.Errorf("%w: %w", errNoAnswer, err), "check the network and CLOUDFLARE_BASE_URL, then try again"}
+	case api.Status == http.StatusUnauthorized:
+		return &ailment{err, makeToken}
+	case api.Status == http.StatusForbidden:
+		return &ailment{err, "give the token the permission " + permission + " for this account"}
+	case api.Status == http.StatusTooManyRequests || api.Status >= http.StatusInternalServerError:
+		return &ailment{err, "try again later"}
 	}
 	return &ailment{err, otherwise}
 }
 
-const makeToken = "make a token at dash.cloudflare.com/profile/api-tokens with " + permissionKV + " and " + permissionAnalytics + ", and set CLOUDFLARE_API_TOKEN"
-
 func (d *doctor) token(ctx context.Context) (string, error) {
 	token, err := d.account.VerifyToken(ctx)
-	var api *cloudflare.APIError
-	if errors.As(err, &api) {
-		return "", &ailment{err, makeToken}
-	}
-	if err != nil {
-		return "", mend(err, "", "")
-	}
-	if token.Status != "active" {
+	switch {
+	case err != nil:
+		return "", mend(err, permissionKV, makeToken)
+	case token.Status != "active":
 		return "", &ailment{fmt.Errorf("the token is %s", token.Status), makeToken}
-	}
-	if token.ExpiresOn.IsZero() {
+	case token.ExpiresOn.IsZero():
 		return "active, never expires", nil
 	}
 	return fmt.Sprintf("active, expires on %s, in %d days", token.ExpiresOn.Format(time.DateOnly), int(token.ExpiresOn.Sub(d.now).Hours()/24)), nil
@@ -194,15 +207,13 @@ func (d *doctor) kvWrite(ctx context.Context) (string, error) {
 	if err := d.store.Put(ctx, probeKey, value); err != nil {
 		return "", mend(err, permissionKV, makeNamespace)
 	}
-	read, err := d.store.Get(ctx, probeKey)
-	if err == nil && string(read) != string(value) {
-		err = fmt.Errorf("read KV key %s: another value than was written", probeKey)
-	}
-	if deleteErr := d.store.Delete(ctx, probeKey); err == nil {
-		err = deleteErr
-	}
-	if err != nil {
+	read, readErr := d.store.Get(ctx, probeKey)
+	deleteErr := d.store.Delete(ctx, probeKey)
+	if err := cmp.Or(readErr, deleteErr); err != nil {
 		return "", mend(err, permissionKV, makeNamespace)
+	}
+	if string(read) != string(value) {
+		return "", &ailment{fmt.Errorf("read KV key %s: another value than was written", probeKey), "does someone else run doctor now? try again"}
 	}
 	return "wrote, read and deleted " + probeKey, nil
 }
@@ -214,11 +225,12 @@ func (d *doctor) analytics(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", mend(err, permissionAnalytics, send)
 	}
-	n := 0.0
-	if len(rows) > 0 {
-		if n, err = rows[0].Float("n"); err != nil {
-			return "", &ailment{err, "the API answers in a way that this version does not know; upgrade"}
-		}
+	if len(rows) == 0 {
+		rows = []cloudflare.Row{{"n": "0"}}
+	}
+	n, err := rows[0].Float("n")
+	if err != nil {
+		return "", &ailment{err, "the API answers in a way that this version does not know; upgrade"}
 	}
 	if n == 0 {
 		return "", &ailment{fmt.Errorf("dataset %s has no rows of the last day", dataset), send}
@@ -237,7 +249,7 @@ func (d *doctor) worker(ctx context.Context) ([]cloudflare.Binding, string, erro
 	return bindings, fmt.Sprintf("script %s is deployed", d.settings.worker), nil
 }
 
-func (d *doctor) binding(list []cloudflare.Binding, listErr error, name, kind, target string) (string, error) {
+func binding(list []cloudflare.Binding, listErr error, name, kind, target string) (string, error) {
 	if listErr != nil {
 		return "", &ailment{errors.New("not checked: the worker's settings were not read"), "mend the check of the worker first"}
 	}
@@ -262,6 +274,16 @@ func (d *doctor) health(ctx context.Context) (string, error) {
 	answer, err := cloudflare.Health(ctx, d.settings.workerURL)
 	if err != nil {
 		return "", &ailment{err, "check PERCH_WORKER_URL, and look at wrangler tail " + d.settings.worker}
+	}
+	var health struct {
+		Status string `json:"status"`
+		Bypass bool   `json:"bypass"`
+	}
+	if json.Unmarshal([]byte(answer), &health) != nil || health.Status != "ok" {
+		return "", &ailment{fmt.Errorf("this is no answer of Perch: %s", answer), "check PERCH_WORKER_URL"}
+	}
+	if health.Bypass {
+		return "", &ailment{errors.New("PERCH_BYPASS sends everything to stable"), `set PERCH_BYPASS = "0" in wrangler.toml, and deploy`}
 	}
 	return answer, nil
 }

@@ -211,7 +211,10 @@ func leftToSet(s settings, namespace string) []toSet {
 }
 
 func (a *app) printInit(r initResult) {
-	verb := map[bool]string{true: "would ", false: ""}[r.DryRun]
+	wrote := "wrote"
+	if r.DryRun {
+		wrote = "would write"
+	}
 	switch {
 	case r.Namespace.Created && r.DryRun:
 		fmt.Fprintf(a.stdout, "would create KV namespace %s\n", r.Namespace.Title)
@@ -221,8 +224,7 @@ func (a *app) printInit(r initResult) {
 		fmt.Fprintf(a.stdout, "found KV namespace %s: %s\n", r.Namespace.Title, r.Namespace.ID)
 	}
 	if d := r.Document; d != nil {
-		fmt.Fprintf(a.stdout, "%s: %s, generation %d, everyone to stable: %s\n",
-			strings.TrimSpace(verb+"write document "+d.Key), d.Service, d.Generation, d.Stable)
+		fmt.Fprintf(a.stdout, "%s document %s, generation %d: everyone to stable, %s\n", wrote, d.Key, d.Generation, d.Stable)
 	}
 	fmt.Fprintf(a.stdout, "\nput into wrangler.toml, and deploy:\n\n%s\nset by hand:\n", indent(r.Wrangler))
 	for _, item := range r.ToSet {
@@ -231,6 +233,13 @@ func (a *app) printInit(r initResult) {
 	fmt.Fprintln(a.stdout, "\nthen check all of it: orchestrator doctor")
 }
 
+// indent moves each line of text that is not empty to the right.
 func indent(text string) string {
-	return "  " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n  ") + "\n"
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if line != "" {
+			lines[i] = "  " + line
+		}
+	}
+	return strings.Join(lines, "\n")
 }
