@@ -1,0 +1,36 @@
+// Package config checks what ships beside the code: wrangler.toml and the
+// workflows.
+package config
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// root is the repository, from where tests run.
+const root = "../.."
+
+// output runs a command in the repository and returns what it printed. It fails
+// the test if the command does.
+func output(t *testing.T, env []string, name string, args ...string) (stdout, stderr string) {
+	t.Helper()
+	var out, problems strings.Builder
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = root, &out, &problems
+	cmd.Env = append(os.Environ(), env...)
+	err := cmd.Run()
+	require.NoError(t, err, "%s %s\n%s%s", name, strings.Join(args, " "), &out, &problems)
+	return out.String(), problems.String()
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, path))
+	require.NoError(t, err)
+	return text
+}
