@@ -11,16 +11,20 @@ worker_go = $(shell find worker shared -name '*.go' -not -name '*_test.go') $(wi
 worker_ts = $(wildcard worker/shell/*.ts) wrangler.toml $(modules)
 
 .PHONY: demo
-demo: $(bundle) ## two rollouts on a local Cloudflare: a good canary and a bad one
-	go run ./test/demo
+demo: $(bundle) orchestrator ## two rollouts on a local Cloudflare: a good canary and a bad one
+	@go run ./test/demo
 
 .PHONY: test
-test: $(bundle) ## all tests
+test: $(bundle) orchestrator ## all tests
 	npm run --silent test:stack
 	go test ./...
 
 .PHONY: check
 check: format-check vet types test tidy ## what CI runs
+
+.PHONY: orchestrator
+orchestrator: ## the command, as .build/orchestrator
+	go build -trimpath -o .build/orchestrator ./orchestrator
 
 .PHONY: worker
 worker: .build/perch.wasm ## the routing core as WebAssembly; COMPILER=go or tinygo forces one
