@@ -76,3 +76,15 @@ test("what a query sees includes every point written before it", async () => {
     assert.deepEqual(await one("SELECT count() AS n FROM requests"), { n: String(round * 50) });
   }
 });
+
+test("quantiles are answered while points arrive", async () => {
+  write(1_000);
+  const sql = "SELECT quantileExactWeighted(0.5)(double1, _sample_interval) AS q, count() AS n FROM requests";
+  for (let round = 0; round < 20; round++) {
+    const asked = Array.from({ length: 5 }, () => one(sql));
+    write(500);
+    await analytics.flush();
+    for (const { q } of await Promise.all(asked)) assert.equal(q, 1);
+  }
+  assert.deepEqual(await one("SELECT count() AS n FROM requests"), { n: "11000" });
+});

@@ -60,7 +60,10 @@ export class Analytics {
   readonly settings: AnalyticsSettings;
   /** Points and requests refused for breaking a limit, newest last; the reasons are kept until a flush reports them. */
   readonly refused: { count: number; reasons: string[] } = { count: 0, reasons: [] };
-  private readonly connection: DuckDBConnection;
+  // Two connections: appending blocks this thread until its connection is free, and a query that runs there may be
+  // waiting for this thread to compute a quantile.
+  private readonly appending: DuckDBConnection;
+  private readonly querying: DuckDBConnection;
   private readonly log: (line: string) => void;
   private buffer: Point[] = [];
   private stored = 0;
@@ -69,8 +72,12 @@ export class Analytics {
   private flushing: Promise<void> = Promise.resolve();
   private readonly timer: NodeJS.Timeout;
 
-  private constructor(connection: DuckDBConnection, settings: AnalyticsSettings, log: (line: string) => void) {
-    this.connection = connection;
+  private constructor(
+    connections: [appending: DuckDBConnection, querying: DuckDBConnection],
+    settings: AnalyticsSettings,
+    log: (line: string) => void,
+  ) {
+    [this.appending, this.querying] = connections;
     this.settings = settings;
     this.log = log;
     this.timer = setInterval(() => void this.flush(), flushEveryMs);
@@ -83,14 +90,14 @@ export class Analytics {
       enable_external_access: "false",
       threads: "2",
     });
-    const connection = await instance.connect();
-    registerQuantile(connection);
+    const [appending, querying] = [await instance.connect(), await instance.connect()];
+    registerQuantile(querying);
     const columns = [...blobNames.map((name) => `${name} VARCHAR`), ...doubleNames.map((name) => `${name} DOUBLE`)];
-    await connection.run(
+    await querying.run(
       `CREATE TABLE points (seq BIGINT, received_ms BIGINT, dataset VARCHAR, timestamp TIMESTAMP, index1 VARCHAR, ${columns.join(", ")})`,
     );
-    for (const macro of macros) await connection.run(macro);
-    return new Analytics(connection, settings, log);
+    for (const macro of macros) await querying.run(macro);
+    return new Analytics([appending, querying], settings, log);
   }
 
   /** The points stored or waiting to be. */
@@ -121,7 +128,7 @@ export class Analytics {
       const batch = this.buffer;
       if (!batch.length) return;
       this.buffer = [];
-      const appender = await this.connection.createAppender("points");
+      const appender = await this.appending.createAppender("points");
       for (const point of batch) appendPoint(appender, this.stored++, point);
       appender.closeSync();
     });
@@ -138,10 +145,10 @@ export class Analytics {
     );
     try {
       for (const need of needRows) {
-        const reader = await this.connection.runAndReadAll(need.sql);
+        const reader = await this.querying.runAndReadAll(need.sql);
         if (reader.currentRowCount === 0) throw untypedColumn(need.column);
       }
-      const rows = (await this.connection.runAndReadAll(sql)).getRowsJS();
+      const rows = (await this.querying.runAndReadAll(sql)).getRowsJS();
       const data = rows.map((row) =>
         Object.fromEntries(columns.map(({ name, type }, i) => [name, json(row[i], type)])),
       );
@@ -154,7 +161,8 @@ export class Analytics {
 
   close(): void {
     clearInterval(this.timer);
-    this.connection.closeSync();
+    this.appending.closeSync();
+    this.querying.closeSync();
   }
 
   private table(name: string, nowMs: number): Table | undefined {

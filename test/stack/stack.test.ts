@@ -138,6 +138,25 @@ test("reads of the worker fail and hang on demand", async () => {
   assert.equal((await control("PUT", "/kv", { reads: "perhaps" })).status, 400);
 });
 
+test("writes of the API fail and hang on demand, without effect", async () => {
+  const put = (init: RequestInit = {}) => api(`${values}/faulty`, { method: "PUT", body: "v", ...init });
+  await control("PUT", "/kv", { writes: "error" });
+  assert.equal((await put()).status, 500);
+  await control("PUT", "/kv", { writes: "hang" });
+  await assert.rejects(put({ signal: AbortSignal.timeout(300) }), { name: "TimeoutError" });
+  await control("PUT", "/kv", { writes: "ok" });
+  assert.equal((await control("GET", "/kv/values")).json.faulty, undefined);
+  assert.equal((await put()).status, 200);
+  assert.equal((await control("GET", "/kv/values")).json.faulty, "v");
+});
+
+test("health names the places", async () => {
+  const { status, json } = await control("GET", "/health");
+  assert.equal(status, 200);
+  assert.deepEqual(json.places[1], { name: "LOC2", ...stack.ready.places[1] });
+  assert.equal((await control("GET", "/nothing")).status, 404);
+});
+
 test("the Cache API keeps an answer for its max-age, by place", async () => {
   assert.equal((await worker(0, "cacheMatch")).json, null);
   await worker(0, "cachePut", [["control", "max-age=30"]]);
