@@ -1,4 +1,4 @@
-//go:build wasm
+//go:build wasm || tinygo.wasm
 
 // Command worker is Perch's routing as a WASM reactor: the host calls the
 // exports, never waits, and never shares a request object.

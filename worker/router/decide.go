@@ -83,7 +83,7 @@ func choose(r State, q *Request, userBucket int) (target int, reason string) {
 		}
 	}
 	for i := range r.Rules {
-		if i < len(q.Rules) && q.Rules[i] == r.Rules[i].Equals {
+		if i < len(q.Rules) && q.Rules[i] != "" && q.Rules[i] == r.Rules[i].Equals {
 			return r.Target(r.Rules[i].Use), telemetry.ReasonRule
 		}
 	}
