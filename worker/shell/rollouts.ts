@@ -86,15 +86,16 @@ export class Rollouts {
   }
 
   async #readService(keys: ServiceKeys, previous: Entry | undefined, env: Env, ctx: ExecutionContext): Promise<Entry> {
-    const wanted = [keys.rollout, keys.halt, keys.alias].filter((key) => key !== "");
-    const values = await readKV(env, wanted);
+    const values = await readKV(env, [keys.rollout, keys.halt]);
     const now = Date.now();
     const next: Entry = { readAt: now, refreshedAt: now, copiedAt: previous?.copiedAt ?? 0, loaded: previous?.loaded };
     if (values === undefined) return this.#lastGood(keys, next, previous, "unreachable");
     const text = values.get(keys.rollout) ?? null;
     const halt = values.get(keys.halt) ?? "";
-    next.aliasOf = aliasOf(values.get(keys.alias) ?? null);
-    if (text === null && next.aliasOf !== undefined && !previous?.loaded) return next;
+    if (text === null && !previous?.loaded && keys.alias !== "") {
+      next.aliasOf = aliasOf((await readKV(env, [keys.alias]))?.get(keys.alias) ?? null);
+      if (next.aliasOf !== undefined) return next;
+    }
     const trouble = text === null ? "missing" : this.#load(next, text, halt);
     if (trouble !== undefined) return this.#lastGood(keys, next, previous, trouble, halt);
     this.#copy(keys, next, ctx);
