@@ -78,6 +78,17 @@ func (a *app) commands() []*cli.Command {
 	return []*cli.Command{
 		a.initCommand(),
 		a.doctorCommand(),
+		a.startCommand(),
+		a.stepCommand(),
+		a.runCommand(),
+		a.setCommand(),
+		a.rollbackCommand(),
+		a.promoteCommand(),
+		a.resumeCommand(),
+		a.listCommand(),
+		a.statusCommand(),
+		a.historyCommand(),
+		a.validateCommand(),
 		a.completionCommand(),
 	}
 }

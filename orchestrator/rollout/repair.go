@@ -59,7 +59,7 @@ func (o Observed) IsHalted() bool { return o.State != nil && o.Halted == o.State
 type Repaired struct {
 	State  State
 	Writes []Write
-	Notes  []string // what was found, one sentence each
+	Found  []string // what is amiss, one phrase each
 }
 
 // Repair compares the store with its state, which must be there, and returns
@@ -69,18 +69,18 @@ func Repair(o Observed, by By) Repaired {
 	r := Repaired{State: o.State.adopting(o.Document)}
 	if entry := r.State.historyWrite(); !bytes.Equal(o.Entry, entry.Value) {
 		r.Writes = append(r.State.aliasWrites(), entry)
-		r.Notes = append(r.Notes, "the last change had not been recorded; recorded it")
+		r.Found = append(r.Found, "the last change is not in the history")
 	}
 	if o.State.Phase == RolledBack && !o.IsHalted() {
 		r.Writes = append(r.Writes, r.State.haltWrite())
-		r.Notes = append(r.Notes, "the halt key was missing; wrote it")
+		r.Found = append(r.Found, "the halt key is missing")
 	}
 	switch {
 	case o.IsHalted() && o.State.Phase != RolledBack:
-		r.advance(o, r.State.rolledBack(by, "the rollout was halted", nil), "the rollout is halted; wrote 0 %")
+		r.advance(o, r.State.rolledBack(by, "the rollout was halted", nil), "the rollout is halted, but its state is not rolled back")
 	case o.zeroedByHand():
 		next, _ := r.State.Set(0, "the document was set to 0 % outside the orchestrator; automation is paused", by)
-		r.advance(o, next, "the document was set to 0 % outside the orchestrator; paused")
+		r.advance(o, next, "the document was set to 0 % outside the orchestrator")
 	case o.documentStale(r.State):
 		next := r.State
 		next.Document, next.StepSince = next.Document.clone(), stamp(by.Now)
@@ -88,13 +88,13 @@ func Repair(o Observed, by By) Repaired {
 		if next.Document.UnattendedAfterMS != 0 {
 			next = next.renew(by.Now)
 		}
-		r.advance(o, next, "the document was not as the state says; wrote it again, the bake starts anew")
+		r.advance(o, next, "the document is not as the state says")
 	}
 	return r
 }
 
 // advance goes on to a new generation, above every one that the store shows.
-func (r *Repaired) advance(o Observed, next State, note string) {
+func (r *Repaired) advance(o Observed, next State, found string) {
 	changed := next.Last.Generation == next.Document.Generation
 	next.Document.Generation = max(next.Document.Generation, o.Generation()+1)
 	if changed {
@@ -102,7 +102,7 @@ func (r *Repaired) advance(o Observed, next State, note string) {
 	}
 	r.State = next
 	r.Writes = append(r.Writes, next.Writes()...)
-	r.Notes = append(r.Notes, note)
+	r.Found = append(r.Found, found)
 }
 
 // adopting takes over what people may edit in the document while a rollout runs:

@@ -1,0 +1,105 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"perch/orchestrator/report"
+	"perch/orchestrator/rollout"
+)
+
+// act prepares a command that changes a rollout.
+func (a *app) act(c *cli.Context) (*session, error) {
+	x, err := a.session(c)
+	if err == nil && c.String("actor") != "" {
+		x.actor = c.String("actor")
+	}
+	return x, err
+}
+
+// finish prints what a command did, tells GitHub, and ends it with the code of
+// the phase that a judgement has led to.
+func (x *session) finish(status report.Status, changes []report.Status) error {
+	if changes == nil && status.Changed() {
+		changes = []report.Status{status}
+	}
+	if err := x.print(status); err != nil {
+		return err
+	}
+	if err := x.app.tellGitHub(status, changes); err != nil {
+		return err
+	}
+	return phaseOutcome(status)
+}
+
+// phaseOutcome is the exit code of a judged rollout.
+func phaseOutcome(status report.Status) error {
+	switch status.Phase {
+	case string(rollout.RolledBack):
+		return outcome(exitRolledBack)
+	case string(rollout.Inconclusive):
+		return outcome(exitInconclusive)
+	}
+	return nil
+}
+
+func (x *session) print(status report.Status) error {
+	if x.settings.dryRun {
+		status.DryRun = true
+		for _, w := range x.planned {
+			status.Planned = append(status.Planned, report.PlannedWrite{Key: w.Key, Value: string(w.Value)})
+		}
+	}
+	if x.settings.json {
+		return x.app.printJSON(status)
+	}
+	report.WriteStatus(x.app.stdout, status)
+	if status.Changed() {
+		fmt.Fprintln(x.app.stdout, status.Line())
+	}
+	if x.settings.dryRun {
+		printPlan(x.app.stdout, status.Planned)
+	}
+	return nil
+}
+
+func printPlan(w io.Writer, planned []report.PlannedWrite) {
+	if len(planned) == 0 {
+		fmt.Fprintln(w, "dry run: nothing would be written")
+		return
+	}
+	fmt.Fprintln(w, "dry run: would write")
+	for _, p := range planned {
+		fmt.Fprintf(w, "  %s = %s\n", p.Key, p.Value)
+	}
+}
+
+// tellGitHub appends to the files that a workflow names.
+func (a *app) tellGitHub(status report.Status, changes []report.Status) error {
+	for _, file := range []struct{ name, text string }{
+		{"GITHUB_STEP_SUMMARY", report.Summary(status, changes)},
+		{"GITHUB_OUTPUT", report.Outputs(status)},
+	} {
+		if path := a.env[file.name]; path != "" {
+			if err := appendFile(path, file.text); err != nil {
+				return fmt.Errorf("write %s: %w", file.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func appendFile(path, text string) error {
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err = file.WriteString(text); err != nil {
+		_ = file.Close()
+		return err
+	}
+	return file.Close()
+}

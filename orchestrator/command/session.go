@@ -1,0 +1,170 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"perch/orchestrator/cloudflare"
+	"perch/orchestrator/policy"
+	"perch/orchestrator/report"
+	"perch/orchestrator/rollout"
+	"perch/shared/document"
+)
+
+// session is one command at work on one service.
+type session struct {
+	app      *app
+	settings settings
+	service  document.Service
+	store    Store
+	source   Source
+	actor    string
+	planned  []rollout.Write // of a dry run
+}
+
+// session prepares a command that is about one service.
+func (a *app) session(c *cli.Context) (*session, error) {
+	s, err := a.settings(c)
+	if err != nil {
+		return nil, err
+	}
+	service, err := s.requireService()
+	if err != nil {
+		return nil, err
+	}
+	return a.open(s, service)
+}
+
+// open connects to the account.
+func (a *app) open(s settings, service document.Service) (*session, error) {
+	if err := s.requireAccount(true); err != nil {
+		return nil, err
+	}
+	if !isDataset.MatchString(s.cloudflare.Dataset) {
+		return nil, invalid("a dataset's name is of letters, digits and _", "dataset %q is not allowed", s.cloudflare.Dataset)
+	}
+	store, source := a.connect(s.cloudflare)
+	return &session{app: a, settings: s, service: service, store: store, source: source, actor: a.actor()}, nil
+}
+
+var isDataset = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// actor names who gives the command, for the history.
+func (a *app) actor() string {
+	if actor := a.env["GITHUB_ACTOR"]; actor != "" {
+		return actor
+	}
+	for _, name := range []string{"USER", "LOGNAME", "USERNAME"} {
+		if value := a.env[name]; value != "" {
+			return value + "@" + a.hostname
+		}
+	}
+	return "unknown@" + a.hostname
+}
+
+func actorFlag() cli.Flag {
+	return &cli.StringFlag{Name: "actor", Usage: "`WHO` acts, for the history [$GITHUB_ACTOR] (default: user@host)"}
+}
+
+// by is the present moment's rollout.By.
+func (x *session) by() rollout.By { return rollout.By{Actor: x.actor, Now: x.app.clock.Now()} }
+
+// observe reads what the store holds of the service.
+func (x *session) observe(ctx context.Context) (rollout.Observed, error) {
+	values, err := x.store.GetMany(ctx, []string{x.service.StateKey(), x.service.RolloutKey(), x.service.HaltKey()})
+	if err != nil {
+		return rollout.Observed{}, err
+	}
+	o := rollout.Observe(x.service, values)
+	if o.State == nil {
+		return o, nil
+	}
+	o.Entry, err = x.store.Get(ctx, o.State.EntryKey())
+	if errors.Is(err, cloudflare.ErrNotFound) {
+		err = nil
+	}
+	return o, err
+}
+
+// managed returns the observed state. Where there is none, it is derived from
+// the document if that may be, and else the command is refused.
+func (x *session) managed(o rollout.Observed, fromDocument bool) (rollout.State, error) {
+	if o.State != nil {
+		return *o.State, nil
+	}
+	if fromDocument {
+		p, err := x.app.policy(x.settings)
+		if err != nil {
+			return rollout.State{}, err
+		}
+		now := x.by().Now.UTC().Truncate(time.Millisecond)
+		base := rollout.State{Policy: p, StartedAt: now, StepSince: now, Deadline: now.Add(time.Duration(p.Deadline))}
+		if s := rollout.FromDocument(o, base); s != nil {
+			return *s, nil
+		}
+	}
+	if o.StateProblem != nil {
+		return rollout.State{}, &failure{code: exitError, err: fmt.Errorf("key %s: %w", x.service.StateKey(), o.StateProblem),
+			hint: "orchestrator rollback works nevertheless; then orchestrator start writes a new state"}
+	}
+	return rollout.State{}, refused("begin one with orchestrator start", "no rollout of %s is known", x.service)
+}
+
+// policy reads the policy file in force, or returns the defaults.
+func (a *app) policy(s settings) (policy.Policy, error) {
+	path := s.policy
+	if path == "" {
+		path = "perch.yaml"
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) && s.policy == "" {
+		return policy.Default(), nil
+	}
+	if err != nil {
+		return policy.Policy{}, invalid("--policy and PERCH_POLICY name a YAML file", "read policy: %w", err)
+	}
+	p, err := policy.Parse(text)
+	if err != nil {
+		return p, invalid("orchestrator validate "+path+" checks it", "read policy %s: %w", path, err)
+	}
+	return p, nil
+}
+
+// status describes a state.
+func (x *session) status(s rollout.State) report.Status {
+	status := documentStatus(s.Document.Document, x.app.clock.Now())
+	stepSince, startedAt, deadline := s.StepSince, s.StartedAt, s.Deadline
+	status.Phase, status.Step, status.Steps = string(s.Phase), s.Step(), len(s.Policy.Steps)
+	status.StartedAt, status.StepSince = &startedAt, &stepSince
+	if s.Phase == rollout.Running {
+		ends := s.StepSince.Add(time.Duration(s.Policy.Bake + s.Policy.Lag))
+		status.BakeEnds, status.Deadline = &ends, &deadline
+	}
+	status.Policy, status.Reason = &s.Policy, s.Last.Reason
+	return status
+}
+
+// documentStatus describes a document alone.
+func documentStatus(d *document.Document, now time.Time) report.Status {
+	s := report.Status{
+		Service: d.Service.String(), Rollout: d.Rollout, Phase: report.PhaseUnmanaged, Percentage: report.Percentage(d.BasisPoints),
+		Generation: d.Generation, Time: now.UTC(),
+	}
+	if i := d.Target(document.Stable); i >= 0 {
+		s.Stable = d.Targets[i].String()
+	}
+	if i := d.Target(document.Canary); i >= 0 {
+		s.Canary = d.Targets[i].String()
+	}
+	if d.UnattendedAfterMS != 0 {
+		at := time.UnixMilli(d.UnattendedAfterMS).UTC()
+		s.UnattendedAfter = &at
+	}
+	return s
+}

@@ -1,0 +1,216 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"perch/orchestrator/report"
+	"perch/orchestrator/rollout"
+	"perch/shared/document"
+)
+
+func (a *app) statusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "show a rollout and what the judge sees", ArgsUsage: "[service]", Category: "see",
+		Description: "Writes nothing. With --watch it shows it again at every look, until interrupted.\n\nExample:\n  orchestrator status --watch acme/flux",
+		Flags:       []cli.Flag{&cli.BoolFlag{Name: "watch", Usage: "go on until interrupted", DisableDefaultText: true}},
+		Action: func(c *cli.Context) error {
+			x, err := a.session(c)
+			if err != nil {
+				return err
+			}
+			if c.Bool("watch") {
+				return x.watch(c.Context)
+			}
+			status, err := x.look(c.Context)
+			if err != nil {
+				return err
+			}
+			if x.settings.json {
+				return a.printJSON(status)
+			}
+			report.WriteStatus(a.stdout, status)
+			return nil
+		},
+	}
+}
+
+// look describes the service, and judges it without acting.
+func (x *session) look(ctx context.Context) (report.Status, error) {
+	o, err := x.observe(ctx)
+	if err != nil {
+		return report.Status{}, err
+	}
+	status := x.observedStatus(o)
+	if o.State == nil || o.State.Phase.Ended() {
+		return status, nil
+	}
+	verdict, evidence, err := x.judged(ctx, *o.State)
+	status.Verdict, status.Evidence = &verdict, report.NewEvidence(evidence)
+	return status, err
+}
+
+// observedStatus describes what the store holds, with what is wrong about it.
+func (x *session) observedStatus(o rollout.Observed) report.Status {
+	status := report.Status{Service: x.service.String(), Phase: report.PhaseAbsent, Time: x.app.clock.Now().UTC()}
+	switch {
+	case o.State != nil:
+		status = x.status(*o.State)
+		for _, found := range rollout.Repair(o, x.by()).Found {
+			status.Notes = append(status.Notes, found+"; the next command that writes repairs it")
+		}
+	case o.Document != nil:
+		status = documentStatus(o.Document, x.app.clock.Now())
+	}
+	status.Halted = status.Rollout != "" && o.Halted == status.Rollout
+	if o.StateProblem != nil {
+		status.Notes = append(status.Notes, o.StateProblem.Error())
+	}
+	if o.DocumentProblem != nil {
+		status.Notes = append(status.Notes, "read rollout document: "+o.DocumentProblem.Error())
+	}
+	return status
+}
+
+func (x *session) watch(ctx context.Context) error {
+	progress := x.progress()
+	defer progress.Close()
+	for {
+		status, err := x.look(ctx)
+		if err != nil {
+			return err
+		}
+		pause := defaultLook
+		if status.Policy != nil {
+			pause = time.Duration(status.Policy.Look)
+		}
+		progress.Look(status, status.Time.Add(pause))
+		if err := x.app.clock.Sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+func (a *app) listCommand() *cli.Command {
+	return &cli.Command{
+		Name: "list", Usage: "list the services and their rollouts", Category: "see",
+		Description: "Example:\n  orchestrator list --json",
+		Action: func(c *cli.Context) error {
+			if err := refuseStrayArguments(c, 0); err != nil {
+				return err
+			}
+			s, err := a.settings(c)
+			if err != nil {
+				return err
+			}
+			x, err := a.open(s, document.Service{})
+			if err != nil {
+				return err
+			}
+			list, err := x.list(c.Context)
+			if err != nil {
+				return err
+			}
+			if s.json {
+				return a.printJSON(list)
+			}
+			report.WriteList(a.stdout, list)
+			return nil
+		},
+	}
+}
+
+// list describes every service that has a document.
+func (x *session) list(ctx context.Context) ([]report.Status, error) {
+	keys, err := x.store.List(ctx, "rollout:")
+	if err != nil {
+		return nil, err
+	}
+	var services []document.Service
+	var wanted []string
+	for _, key := range keys {
+		if service, ok := document.ServiceOfRolloutKey(key); ok {
+			services = append(services, service)
+			wanted = append(wanted, key, service.StateKey(), service.HaltKey())
+		}
+	}
+	values, err := x.store.GetMany(ctx, wanted)
+	if err != nil {
+		return nil, err
+	}
+	list := []report.Status{}
+	for _, service := range services {
+		one := &session{app: x.app, service: service}
+		o := rollout.Observe(service, values)
+		status := one.observedStatus(o)
+		status.Notes = nil
+		list = append(list, status)
+	}
+	return list, nil
+}
+
+func (a *app) historyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "history", Usage: "show who changed what, when and why", ArgsUsage: "[service]", Category: "see",
+		Description: "The oldest entry comes first.\n\nExample:\n  orchestrator history --limit 50 acme/flux",
+		Flags:       []cli.Flag{&cli.IntFlag{Name: "limit", Usage: "show the newest `N` entries; 0 shows all", Value: 20}},
+		Action: func(c *cli.Context) error {
+			x, err := a.session(c)
+			if err != nil {
+				return err
+			}
+			entries, err := x.history(c.Context)
+			if err != nil {
+				return err
+			}
+			if limit := c.Int("limit"); limit > 0 && len(entries) > limit {
+				entries = entries[len(entries)-limit:]
+			}
+			if x.settings.json {
+				return a.printJSON(entries)
+			}
+			report.WriteHistory(a.stdout, entries)
+			return nil
+		},
+	}
+}
+
+// history reads all entries of the service, the oldest first.
+func (x *session) history(ctx context.Context) ([]rollout.Entry, error) {
+	keys, err := x.store.List(ctx, x.service.HistoryPrefix())
+	if err != nil {
+		return nil, err
+	}
+	values, err := x.store.GetMany(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]rollout.Entry, 0, len(keys))
+	for _, key := range keys {
+		text, found := values[key]
+		if !found {
+			continue
+		}
+		var e rollout.Entry
+		if err := json.Unmarshal(text, &e); err != nil {
+			return nil, fmt.Errorf("read KV key %s: %w", key, err)
+		}
+		entries = append(entries, e)
+	}
+	slices.SortStableFunc(entries, func(a, b rollout.Entry) int {
+		if byTime := a.Time.Compare(b.Time); byTime != 0 {
+			return byTime
+		}
+		if a.Generation != b.Generation {
+			return int(a.Generation - b.Generation)
+		}
+		return strings.Compare(a.Rollout, b.Rollout)
+	})
+	return entries, nil
+}

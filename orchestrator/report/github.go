@@ -1,0 +1,86 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"perch/orchestrator/judge"
+)
+
+// Summary is a Markdown page for $GITHUB_STEP_SUMMARY: where the rollout stands,
+// what changed meanwhile, and both arms' numbers.
+func Summary(s Status, changes []Status) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### %s: %s at %s %%\n\n", cell(s.Service), PhaseTitle(s.Phase), s.Percentage)
+	fmt.Fprintf(&b, "Rollout %s, step %d of %d. %s\n", cell(s.Rollout), s.Step, s.Steps, cell(sentence(s.Reason)))
+	if len(changes) > 0 {
+		b.WriteString("\n| time (UTC) | change | percentage | reason |\n|---|---|---|---|\n")
+		for _, c := range changes {
+			from := c.Percentage
+			if c.From != nil {
+				from = *c.From
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", c.Time.UTC().Format("15:04:05"), cell(c.Action), change(from, c.Percentage), cell(c.Reason))
+		}
+	}
+	if s.Evidence != nil {
+		b.WriteString("\n| arm | requests | req/s | errors | p50 | p95 |\n|---|---:|---:|---:|---:|---:|\n")
+		fmt.Fprintf(&b, "| canary | %s |\n", strings.Join(armCells(s.Evidence.Step.Canary, s.Evidence.Recent.Canary), " | "))
+		fmt.Fprintf(&b, "| stable | %s |\n", strings.Join(armCells(s.Evidence.Step.Stable, s.Evidence.Recent.Stable), " | "))
+	}
+	if s.Verdict != nil && len(s.Verdict.Metrics) > 0 {
+		b.WriteString("\n" + metricsTable(s.Verdict.Metrics))
+	}
+	return b.String() + "\n"
+}
+
+func metricsTable(metrics []judge.Metric) string {
+	var b strings.Builder
+	b.WriteString("| metric | window | canary | stable | rows | roll back above | promote up to |\n|---|---|---:|---:|---:|---:|---:|\n")
+	for _, m := range metrics {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d / %d | %s | %s |\n", m.Name, m.Window, judge.FormatMetric(m.Name, m.Canary),
+			judge.FormatMetric(m.Name, m.Stable), m.CanaryRows, m.StableRows,
+			judge.FormatMetric(m.Name, m.RollbackAbove), judge.FormatMetric(m.Name, m.PromoteUpTo))
+	}
+	return b.String()
+}
+
+// cell escapes what would end a table's cell or begin markup.
+func cell(text string) string {
+	return strings.NewReplacer("|", `\|`, "\r", " ", "\n", " ", "<", "&lt;", "`", "'").Replace(text)
+}
+
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// Outputs are the lines for $GITHUB_OUTPUT.
+func Outputs(s Status) string {
+	verdict := ""
+	if s.Verdict != nil {
+		verdict = string(s.Verdict.Decision)
+	}
+	var b strings.Builder
+	for _, o := range []struct{ name, value string }{
+		{"phase", s.Phase}, {"verdict", verdict}, {"percentage", s.Percentage.String()}, {"rollout", s.Rollout}, {"reason", s.Reason},
+	} {
+		b.WriteString(output(o.name, o.value))
+	}
+	return b.String()
+}
+
+// output writes one value; one of several lines stands between delimiters that
+// it does not contain.
+func output(name, value string) string {
+	if !strings.ContainsAny(value, "\r\n") {
+		return name + "=" + value + "\n"
+	}
+	delimiter := "END"
+	for strings.Contains(value, delimiter) {
+		delimiter += "_"
+	}
+	return name + "<<" + delimiter + "\n" + value + "\n" + delimiter + "\n"
+}
