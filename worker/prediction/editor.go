@@ -9,7 +9,8 @@ import (
 // Editor rewrites a body while it streams past: every top-level "version" is
 // dropped and, if one is to be set, it is put first. All other values go
 // through byte by byte; white space between members may be lost. Malformed
-// JSON goes on as it is from where it breaks, for the upstream to refuse.
+// JSON goes on as it is from where it breaks, for the upstream to refuse; where
+// it breaks inside a dropped member, nothing more comes.
 type Editor struct {
 	scanner jsonstream.Scanner
 	key     keyMatcher
@@ -44,7 +45,10 @@ func NewEditor(version string) *Editor { return &Editor{version: version} }
 func (e *Editor) Push(chunk []byte) []byte {
 	e.out = e.out[:0]
 	if e.broken {
-		return append(e.out, chunk...)
+		if e.state != editDrop {
+			e.out = append(e.out, chunk...)
+		}
+		return e.out
 	}
 	e.chunk = chunk
 	if err := e.scanner.Push(chunk, e); err != nil {
@@ -76,7 +80,10 @@ func (e *Editor) giveUp() {
 	e.out = append(e.out, e.gap...)
 	e.out = append(e.out, e.held...)
 	e.gap, e.held = e.gap[:0], e.held[:0]
-	e.state, e.broken = editCopy, true
+	if e.state != editDrop {
+		e.state = editCopy
+	}
+	e.broken = true
 }
 
 // Token implements jsonstream.Sink.

@@ -55,21 +55,21 @@ type Route struct {
 }
 
 // Resolve finds the service that a request is for. A service header that names
-// none is ignored.
+// none is ignored; one that names an http service outranks the path, which is
+// then passed on whole: model servers have paths below /v1 too.
 func Resolve(h Head) Route {
 	path, variant := cutVariant(h.Path)
 	r := Route{Variant: variant, Rest: path, Undecided: h.Upgrade || h.Method == "OPTIONS"}
-	named, err := document.ParseService(h.Service)
-	isNamed := err == nil && h.Service != ""
+	named, isNamed := namedService(h.Service)
 	if internal, found := cutSegment(path, "_perch"); found {
 		return r.internal(internal, named, isNamed)
-	}
-	if rest, found := cutSegment(path, "v1"); found {
-		return r.replicate(h.Method, rest, named, isNamed)
 	}
 	if isNamed && named.Kind == document.KindHTTP {
 		r.Action, r.Endpoint, r.Service = ActionService, EndpointHTTP, named
 		return r
+	}
+	if rest, found := cutSegment(path, "v1"); found {
+		return r.replicate(h.Method, rest, named, isNamed)
 	}
 	first, rest := firstSegment(path)
 	if !document.IsSegment(first) {
@@ -78,6 +78,16 @@ func Resolve(h Head) Route {
 	r.Action, r.Endpoint, r.Rest = ActionService, EndpointHTTP, rest
 	r.Service = document.Service{Kind: document.KindHTTP, Name: first}
 	return r
+}
+
+// namedService reads a service header. Most requests have none, and an error
+// would cost them its text.
+func namedService(name string) (document.Service, bool) {
+	if name == "" {
+		return document.Service{}, false
+	}
+	service, err := document.ParseService(name)
+	return service, err == nil
 }
 
 func (r Route) internal(path string, named document.Service, isNamed bool) Route {
@@ -105,7 +115,7 @@ func (r Route) replicate(method, rest string, named document.Service, isNamed bo
 	} else {
 		return r
 	}
-	if isNamed && named.Kind != document.KindHTTP {
+	if isNamed {
 		r.Action, r.Service = ActionService, named
 	}
 	return r
