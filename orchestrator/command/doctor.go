@@ -7,13 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"perch/orchestrator/cloudflare"
+	"perch/shared/document"
 )
 
 // Permissions of an API token, as Cloudflare's dashboard names them.
@@ -82,15 +82,12 @@ func (a *app) doctor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.requireAccount(true); err != nil {
+	s.cloudflare.Timeout = doctorTimeout
+	x, err := a.open(s, document.Service{})
+	if err != nil {
 		return err
 	}
-	if !datasetName.MatchString(s.cloudflare.Dataset) {
-		return invalid("a dataset's name is letters, digits and '_'", "dataset %q is not a name", s.cloudflare.Dataset)
-	}
-	s.cloudflare.Timeout = doctorTimeout
-	d := &doctor{settings: s, now: a.clock.Now(), account: cloudflare.NewAccount(s.cloudflare)}
-	d.store, d.source = a.connect(s.cloudflare)
+	d := &doctor{settings: s, now: a.clock.Now(), account: cloudflare.NewAccount(s.cloudflare), store: x.store, source: x.source}
 	checks := d.examine(c.Context)
 	if c.Context.Err() != nil {
 		return c.Context.Err()
@@ -106,8 +103,6 @@ func (a *app) doctor(c *cli.Context) error {
 	}
 	return err
 }
-
-var datasetName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // examine makes all checks, in the order in which they build on each other.
 func (d *doctor) examine(ctx context.Context) []check {
