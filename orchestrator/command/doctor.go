@@ -151,7 +151,7 @@ func newCheck(name, detail string, err error) check {
 	return k
 }
 
-var errNoAnswer = errors.New("Cloudflare's API does not answer")
+var errNoAnswer = errors.New("no answer from Cloudflare's API")
 
 const makeToken = "make a token at dash.cloudflare.com/profile/api-tokens with " + permissionKV + " and " + permissionAnalytics + ", and set CLOUDFLARE_API_TOKEN"
 

@@ -140,7 +140,7 @@ func TestDoctorNoAnswer(t *testing.T) {
 	require.Equal(t, exitError, code)
 	checks := decodeJSON(t, stdout)["checks"].([]any)
 	require.Len(t, checks, 1)
-	require.Contains(t, checks[0].(map[string]any)["detail"], "Cloudflare's API does not answer: verify token: ")
+	require.Contains(t, checks[0].(map[string]any)["detail"], "no answer from Cloudflare's API: verify token: ")
 	require.Equal(t, "check the network and CLOUDFLARE_BASE_URL, then try again", checks[0].(map[string]any)["mend"])
 }
 
