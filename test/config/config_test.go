@@ -28,9 +28,17 @@ func output(t *testing.T, env []string, name string, args ...string) (stdout, st
 	return out.String(), problems.String()
 }
 
-func read(t *testing.T, path string) []byte {
+// watch reads files that only commands of the test read otherwise, so that Go
+// takes no cached result when they have changed.
+func watch(t *testing.T, patterns ...string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, path))
-	require.NoError(t, err)
-	return text
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
+		require.NoError(t, err)
+		require.NotEmpty(t, paths, pattern)
+		for _, path := range paths {
+			_, err := os.ReadFile(path)
+			require.NoError(t, err)
+		}
+	}
 }

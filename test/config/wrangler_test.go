@@ -30,6 +30,7 @@ var bindingLine = regexp.MustCompile(`(?m)^env\.(\S+)(?: \((.*)\))? {2,}(\S.*?) 
 // Each environment can be deployed, and is bound to all that the worker reads.
 // wrangler says what it does not understand as a mere warning.
 func TestDeployDryRun(t *testing.T) {
+	watch(t, "wrangler.toml", "package-lock.json", "Makefile", "worker/shell/*", "worker/*.go", "worker/*/*.go", "shared/*/*.go")
 	for _, e := range environments {
 		t.Run(e.name, func(t *testing.T) {
 			out := t.TempDir()
@@ -62,6 +63,7 @@ console.log(JSON.stringify(configs));
 // What deploying without an environment's own name, date or logs would do is not
 // seen in a dry run.
 func TestEnvironmentsAreComplete(t *testing.T) {
+	watch(t, "wrangler.toml", "package-lock.json")
 	text, _ := output(t, isolated, "node_modules/.bin/node", "--input-type=module", "--eval", readConfigs,
 		environments[0].env, environments[1].env, environments[2].env)
 	var configs []struct {
