@@ -185,6 +185,18 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// TestHang: a try that gets no answer is given up in time for another.
+func TestHang(t *testing.T) {
+	a := newAPI(t, answer{hang: true}, ok(`{}`), answer{hang: true}, answer{status: 200, body: `{"data":[]}`})
+	store, source := a.kv(), a.analytics()
+	store.retrier.client, source.retrier.client = newClient(50*time.Millisecond), newClient(50*time.Millisecond)
+	require.NoError(t, store.Put(t.Context(), "k", []byte("value")))
+	_, err := source.Query(t.Context(), "SELECT 1")
+	require.NoError(t, err)
+	require.Equal(t, "value", a.calls[1].Body)
+	require.Len(t, a.calls, 4)
+}
+
 // TestDeadline: no call outlasts Config.Timeout, and a pause that would is not
 // begun, so that the reason stays known.
 func TestDeadline(t *testing.T) {

@@ -9,8 +9,22 @@ import (
 	"time"
 )
 
-// maxRetries is how often a call is tried again.
-const maxRetries = 3
+const (
+	// maxRetries is how often a call is tried again.
+	maxRetries = 3
+	// answerTimeout is how long a try may wait for the answer's head; a
+	// connection that hangs must not use up the whole call's time.
+	answerTimeout = 10 * time.Second
+)
+
+// client is shared, for its connections.
+var client = newClient(answerTimeout)
+
+func newClient(timeout time.Duration) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.ResponseHeaderTimeout = timeout
+	return &http.Client{Transport: transport}
+}
 
 // retrier is an HTTP client that repeats calls which Cloudflare throttled (429),
 // failed (5xx), or which got no answer. It repeats whatever it is given: every
@@ -24,7 +38,7 @@ type retrier struct {
 }
 
 func newRetrier() *retrier {
-	return &retrier{client: http.DefaultClient, backoff: 500 * time.Millisecond}
+	return &retrier{client: client, backoff: 500 * time.Millisecond}
 }
 
 // Do implements option.HTTPClient. The request's context must have a deadline;
@@ -32,7 +46,7 @@ func newRetrier() *retrier {
 func (r *retrier) Do(req *http.Request) (*http.Response, error) {
 	for try := 0; ; try++ {
 		res, err := r.client.Do(req)
-		if try == maxRetries || !worthRetrying(res, err) {
+		if try == maxRetries || !worthRetrying(req, res, err) {
 			return res, err
 		}
 		pause := r.pause(res, try)
@@ -54,9 +68,9 @@ func (r *retrier) Do(req *http.Request) (*http.Response, error) {
 	}
 }
 
-func worthRetrying(res *http.Response, err error) bool {
+func worthRetrying(req *http.Request, res *http.Response, err error) bool {
 	if err != nil {
-		return !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+		return req.Context().Err() == nil
 	}
 	return res.StatusCode == http.StatusTooManyRequests || res.StatusCode >= http.StatusInternalServerError
 }

@@ -145,7 +145,7 @@ func checkRaw(t *testing.T, token Token, raw []byte) {
 var seeds = []string{
 	``, ` `, `null`, `true`, `false`, `tru`, `truex`, `nul `, `0`, `-0`, `-`, `01`, `1.`, `.5`, `1.5`, `1e`, `1e+`, `1E-07`,
 	`1e5.`, `-1.25e+10 `, `1 2`, `+1`, `0x10`, `NaN`, `""`, `"a`, `"\`, `"\x"`, `"\u12`, `"\u12g4"`, `"\u00E9\uabCD"`, `"é"`, `"\ud83d\ude00"`,
-	`"\ud83d"`, `"\ud83dx"`, `"\ude00\ud83d"`, `"\ud83d\ud83d\ude00"`, `"\ud83d\n"`, `"\ud83d😀"`, `"\/\b\f\n\r\t\"\\"`,
+	`"\ud83d"`, `"\ud83dx"`, `"\ude00\ud83d"`, `"\ud83d\ud83d\ude00"`, `"\ud83d\n"`, `"\ud83d😀"`, `"\udbff\udfff"`, `"\udbff\udc00"`, `"\ud800\udbff"`, `"\udc00"`, `"\ud7ff\ue000"`, `"\/\b\f\n\r\t\"\\"`,
 	"\"\t\"", "\"\x7f\"", "\"\xff\"", "\"\xe2\x82\"", "\"\xed\xa0\x80\"", `[]`, `[`, `]`, `[,]`, `[1,]`, `[1 2]`, `[1}`, `{}`, `{`, `}`,
 	`{]`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,}`, `{"a":1 "b":2}`, `{"a":1,"a":{"b":[]}}`, `{1:2}`, `[[[[]]]]`, `[{},[],"",0,null]`,
 	"\ufeff{}", `{"service":"model:acme/flux","percentage":12.5,"targets":{"stable":{}}}`, " \t\r\n[ \t\r\n] \t\r\n", "\v1", `// 1`,
@@ -233,7 +233,7 @@ func appendRandom(dst []byte, r *rand.Rand, depth int) []byte {
 }
 
 func appendRandomString(dst []byte, r *rand.Rand) []byte {
-	parts := []string{"a", "id", "é", "😀", "\xff", "\xe2\x82", `\n`, `\"`, `\\`, `\/`, `\u0041`, `\uFfFd`, `\u2028`, `\ud83d`, `\ude00`, `\ud83d\ude00`, `\u0000`}
+	parts := []string{"a", "id", "é", "😀", "\xff", "\xe2\x82", `\n`, `\"`, `\\`, `\/`, `\u0041`, `\uFfFd`, `\u2028`, `\ud83d`, `\ude00`, `\ud83d\ude00`, `\ud800`, `\udbff`, `\udc00`, `\udfff`, `\u0000`}
 	dst = append(dst, '"')
 	for range r.IntN(5) {
 		dst = append(dst, parts[r.IntN(len(parts))]...)
@@ -293,6 +293,19 @@ func TestDepthOfTokens(t *testing.T) {
 	}
 	//                     {  a  [  1  {  b  n  }  ]  c  d  }
 	require.Equal(t, []int{0, 1, 1, 2, 2, 3, 3, 2, 1, 1, 1, 0}, depths)
+}
+
+// TestGet: of a name that is there twice the last counts, as for encoding/json.
+func TestGet(t *testing.T) {
+	tree, err := Parse([]byte(`{"a":1,"b":2,"a":3}`))
+	require.NoError(t, err)
+	a, found := tree.Get("a")
+	require.True(t, found)
+	require.Equal(t, Value{Kind: Number, Text: "3"}, a)
+	_, found = tree.Get("c")
+	require.False(t, found)
+	_, found = a.Get("a")
+	require.False(t, found)
 }
 
 type stopAfter int
