@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"sync"
+)
+
+// variant is one of the workers that are compared.
+type variant struct {
+	name   string
+	title  string
+	entry  string // of what is bundled here, "" for the worker itself
+	routes bool   // it decides, and so writes points and headers
+}
+
+const (
+	perch      = "perch"
+	javascript = "javascript"
+	handmade   = "handmade"
+	passing    = "pass"
+	direct     = "direct"
+)
+
+// variants are those that run in workerd.
+var variants = []variant{
+	{perch, "Perch", "", true},
+	{javascript, "Perch's shell, decisions in JavaScript", "shell.ts", true},
+	{handmade, "router written by hand", "router.ts", true},
+	{passing, "worker that passes on", "pass.ts", false},
+}
+
+// upstreamItself is what requests cost without a worker: the upstream's CPU time, not workerd's.
+var upstreamItself = variant{name: direct, title: "no worker (the upstream's own)"}
+
+func (v variant) bundle() string {
+	if v.entry == "" {
+		return ".build/worker"
+	}
+	return ".build/bench/" + v.name
+}
+
+// bundleAll bundles all variants but Perch itself, which make has bundled.
+func bundleAll(ctx context.Context) error {
+	return atOnce(len(variants), func(i int) error {
+		v := variants[i]
+		if v.entry == "" {
+			return nil
+		}
+		cmd := exec.CommandContext(ctx, "npm", "run", "--silent", "wrangler", "--", "deploy", "test/bench/"+v.entry,
+			"--config", "test/bench/wrangler.toml", "--dry-run", "--outdir", v.bundle())
+		cmd.Env = append(cmd.Environ(), "WRANGLER_SEND_METRICS=false")
+		if output, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("bundle %s: %w\n%s", v.entry, err, output)
+		}
+		return nil
+	})
+}
+
+// atOnce calls do with 0 to n−1, all at the same time, and joins the errors.
+func atOnce(n int, do func(i int) error) error {
+	var running sync.WaitGroup
+	failures := make([]error, n)
+	for i := range n {
+		running.Go(func() { failures[i] = do(i) })
+	}
+	running.Wait()
+	return errors.Join(failures...)
+}

@@ -1,0 +1,92 @@
+// Command bench measures in workerd what Perch's worker costs a request: CPU time beside the same shell with its
+// decisions in JavaScript, a router written by hand, and no worker at all; and whether its memory levels off. It ends
+// with status 1 if a limit is passed or a variant does not do its job.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+)
+
+// options say how much to measure.
+type options struct {
+	rounds   int    // each with processes of its own
+	blocks   int    // measured per round, scenario and variant
+	requests int    // per block
+	warmUp   int    // requests before the first block, per scenario and variant
+	memory   int    // requests of the memory run
+	output   string // the JSON file
+}
+
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == upstreamCommand {
+		exit(serveUpstream())
+	}
+	var o options
+	flag.IntVar(&o.rounds, "rounds", 3, "rounds, each with new processes")
+	flag.IntVar(&o.blocks, "blocks", 14, "blocks per round, scenario and variant")
+	flag.IntVar(&o.requests, "requests", 500, "requests per block")
+	flag.IntVar(&o.warmUp, "warm-up", 3000, "requests per scenario and variant before the first block")
+	flag.IntVar(&o.memory, "memory", 100_000, "requests of the memory run; 0 leaves it out")
+	flag.StringVar(&o.output, "output", ".build/bench.json", "file for the figures")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	exit(run(ctx, o))
+}
+
+func exit(err error) {
+	if err == nil {
+		os.Exit(0)
+	}
+	fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+	os.Exit(1)
+}
+
+// errLimit is the end of a run that measured all and found a limit passed.
+var errLimit = errors.New("a limit is passed")
+
+func run(ctx context.Context, o options) error {
+	began := time.Now()
+	if o.rounds < 1 || o.blocks < 1 || o.requests < connections {
+		return fmt.Errorf("check flags: use at least 1 round, 1 block and %d requests", connections)
+	}
+	if err := bundleAll(ctx); err != nil {
+		return err
+	}
+	upstream, err := startUpstream(ctx)
+	if err != nil {
+		return err
+	}
+	defer upstream.stop()
+	report := report{Limits: limits, scenarios: scenarios(upstream.url)}
+	for round := range o.rounds {
+		fmt.Printf("round %d of %d\n", round+1, o.rounds)
+		samples, err := measureRound(ctx, o, upstream, report.scenarios)
+		if err != nil {
+			return fmt.Errorf("measure round %d: %w", round+1, err)
+		}
+		report.rounds = append(report.rounds, samples)
+	}
+	report.compare()
+	report.print(os.Stdout)
+	if o.memory > 0 {
+		if report.Memory, err = measureMemory(ctx, o.memory, upstream, report.scenarios); err != nil {
+			return fmt.Errorf("measure memory: %w", err)
+		}
+		report.Memory.print(os.Stdout)
+	}
+	if err := report.write(o.output); err != nil {
+		return err
+	}
+	fmt.Printf("\n%s after %s\n", o.output, time.Since(began).Round(time.Second))
+	if !report.holds() {
+		return errLimit
+	}
+	return nil
+}
