@@ -198,16 +198,25 @@ func (a *app) writeFirst(ctx context.Context, s settings, d *document.Document, 
 // leftToSet lists what the workflows need. The worker itself needs no secret:
 // clients bring their own Replicate tokens, which it passes on.
 func leftToSet(s settings, namespace string) []toSet {
+	const secret, variable = "GitHub Actions secret", "GitHub Actions variable"
 	workerURL := s.workerURL
 	if workerURL == "" {
 		workerURL = "where the worker answers, such as https://perch.example.workers.dev"
 	}
-	return []toSet{
-		{"GitHub Actions secret", "CLOUDFLARE_API_TOKEN", "a token with " + permissionKV + ", " + permissionAnalytics + ", " + permissionScriptsWrite},
-		{"GitHub Actions variable", "CLOUDFLARE_ACCOUNT_ID", s.cloudflare.Account},
-		{"GitHub Actions variable", "PERCH_NAMESPACE_ID", namespace},
-		{"GitHub Actions variable", "PERCH_WORKER_URL", workerURL},
+	list := []toSet{
+		{secret, "CLOUDFLARE_API_TOKEN", "a token with " + permissionKV + ", " + permissionAnalytics + "; to deploy also " + permissionScriptsWrite},
+		{secret, "CLOUDFLARE_ACCOUNT_ID", s.cloudflare.Account},
+		{variable, "PERCH_NAMESPACE_ID", namespace},
+		{variable, "PERCH_WORKER_URL", workerURL},
 	}
+	if s.cloudflare.Dataset != defaultDataset {
+		list = append(list, toSet{variable, "PERCH_DATASET", s.cloudflare.Dataset})
+	}
+	services := "the services to step on a schedule, such as " + `["acme/flux", "http:qwen"]`
+	if s.service != "" {
+		services = fmt.Sprintf("[%q], to step it on a schedule", s.service)
+	}
+	return append(list, toSet{variable, "PERCH_SERVICES", services})
 }
 
 func (a *app) printInit(r initResult) {

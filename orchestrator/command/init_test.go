@@ -1,6 +1,9 @@
 package command
 
 import (
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -31,10 +34,11 @@ put into wrangler.toml, and deploy:
   dataset = "perch_requests"
 
 set by hand:
-  GitHub Actions secret    CLOUDFLARE_API_TOKEN   a token with Workers KV Storage: Edit, Account Analytics: Read, Workers Scripts: Edit
-  GitHub Actions variable  CLOUDFLARE_ACCOUNT_ID  acct
+  GitHub Actions secret    CLOUDFLARE_API_TOKEN   a token with Workers KV Storage: Edit, Account Analytics: Read; to deploy also Workers Scripts: Edit
+  GitHub Actions secret    CLOUDFLARE_ACCOUNT_ID  acct
   GitHub Actions variable  PERCH_NAMESPACE_ID     space
   GitHub Actions variable  PERCH_WORKER_URL       `+f.server.URL+`/worker
+  GitHub Actions variable  PERCH_SERVICES         ["acme/flux"], to step it on a schedule
 
 then check all of it: orchestrator doctor
 `, stdout)
@@ -155,5 +159,32 @@ func TestInitRefuses(t *testing.T) {
 			require.True(t, strings.HasPrefix(stderr, test.want), stderr)
 			require.Empty(t, f.writes)
 		})
+	}
+}
+
+// TestInitKnowsWorkflows: init names just what the workflows read.
+func TestInitKnowsWorkflows(t *testing.T) {
+	paths, err := filepath.Glob("../../.github/workflows/*.yml")
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	var all strings.Builder
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		all.Write(text)
+	}
+	f := newFakeAccount(t)
+	stdout, _, code := runCommand(t, f.env(), "init", "--json", "--dataset", "mine")
+	require.Equal(t, exitDone, code)
+	var named []string
+	for _, item := range decodeJSON(t, stdout)["to_set"].([]any) {
+		name := item.(map[string]any)["name"].(string)
+		require.Contains(t, all.String(), name)
+		named = append(named, name)
+	}
+	read := regexp.MustCompile(`(?:secrets|vars)\.(\w+)`).FindAllStringSubmatch(all.String(), -1)
+	require.NotEmpty(t, read)
+	for _, match := range read {
+		require.Contains(t, named, match[1])
 	}
 }
