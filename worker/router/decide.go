@@ -112,8 +112,11 @@ func cookie(header, name string) string {
 	for header != "" {
 		var pair string
 		pair, header, _ = strings.Cut(header, ";")
-		if key, value, found := strings.Cut(strings.TrimSpace(pair), "="); found && key == name {
-			return value
+		for pair != "" && pair[0] == ' ' {
+			pair = pair[1:]
+		}
+		if value, found := strings.CutPrefix(pair, name); found && value != "" && value[0] == '=' {
+			return strings.TrimRight(value[1:], " ")
 		}
 	}
 	return ""
