@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,7 +17,7 @@ func unusable(good string) map[string]string {
 		"empty":          "",
 		"truncated":      good[:len(good)/2],
 		"unknown schema": strings.Replace(good, `"schema":1`, `"schema":99`, 1),
-		"percentage 250": strings.Replace(good, `"percentage":100`, `"percentage":250`, 1),
+		"percentage 250": regexp.MustCompile(`"percentage":[0-9]+`).ReplaceAllString(good, `"percentage":250`),
 		"no JSON":        "<html>",
 		"too large":      `{"schema":1,"salt":"` + pad(document.MaxBytes) + `"}`,
 	}

@@ -1,0 +1,169 @@
+package e2e
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"perch/shared/document"
+)
+
+// gate stands between an orchestrator and the API and stops its n-th write to
+// KV, before or after it has taken effect.
+type gate struct {
+	url     string
+	reached chan struct{} // closed when the write has come
+	release chan struct{} // close it to let the write go on
+	writes  atomic.Int64
+}
+
+func (w *world) gate(stop int, persist bool) *gate {
+	w.Helper()
+	api, err := url.Parse(w.stack.API)
+	require.NoError(w, err)
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: api.Scheme, Host: api.Host})
+	proxy.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) { rw.WriteHeader(http.StatusBadGateway) }
+	g := &gate{reached: make(chan struct{}), release: make(chan struct{})}
+	wait := func(r *http.Request) {
+		close(g.reached)
+		select {
+		case <-g.release:
+		case <-r.Context().Done():
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		isWrite := r.Method != http.MethodGet && strings.Contains(r.URL.Path, "/storage/kv/") && !strings.HasSuffix(r.URL.Path, "/bulk/get")
+		if !isWrite || g.writes.Add(1) != int64(stop) {
+			proxy.ServeHTTP(rw, r)
+			return
+		}
+		if persist {
+			proxy.ServeHTTP(httptest.NewRecorder(), r)
+			wait(r)
+			return
+		}
+		wait(r)
+		if r.Context().Err() == nil {
+			proxy.ServeHTTP(rw, r)
+		}
+	}))
+	w.Cleanup(server.Close)
+	g.url = server.URL + api.Path
+	return g
+}
+
+// due starts a rollout whose next step has to raise it from 5 to 20 %.
+func (w *world) due(model string) {
+	w.Helper()
+	w.begin(model, policy)
+	w.traffic(model)
+	require.Eventually(w, func() bool {
+		r := w.orchestrate(exitDone, policy, "step", "--dry-run", "--json", model)
+		return contains(r.stdout, `"promote"`)
+	}, 40*time.Second, 100*time.Millisecond, "the canary was never fit to be raised")
+	require.Equal(w, 500, w.document(model).BasisPoints, "a dry run wrote")
+}
+
+// TestLateStepCannotUndoRollback: a step that stands before any of its writes
+// while a rollback happens leaves no canary behind.
+func TestLateStepCannotUndoRollback(t *testing.T) {
+	w := newWorld(t, worldOptions{Places: 2, Models: []string{"acme/late1", "acme/late2", "acme/late3"}})
+	for write := 1; write <= 3; write++ {
+		t.Run("write "+strconv.Itoa(write), func(t *testing.T) {
+			w := w.within(t)
+			model := "acme/late" + strconv.Itoa(write)
+			w.due(model)
+			g := w.gate(write, false)
+			step := w.command(g.url, policy, "step", model)
+			ended := make(chan result, 1)
+			go func() { ended <- w.finish(step) }()
+			select {
+			case <-g.reached:
+			case r := <-ended:
+				t.Fatalf("the step ended before its write %d: %s%s", write, r.stdout, r.stderr)
+			}
+			w.orchestrate(exitDone, policy, "rollback", "--reason", "a person saw it", model)
+			close(g.release)
+			r := <-ended
+			require.NotEqual(t, exitDone, r.exit, "the step did not notice: %s%s", r.stdout, r.stderr)
+			w.awaitGone(model)
+			// What the late step may have written over is mended by the next command.
+			w.finish(w.command(w.stack.API, policy, "step", model))
+			require.Equal(t, 0, w.document(model).BasisPoints)
+			w.awaitGone(model)
+		})
+	}
+}
+
+// TestTwoStepsAtOnce: two steps at the same time raise a canary once.
+func TestTwoStepsAtOnce(t *testing.T) {
+	w := newWorld(t, worldOptions{Models: []string{"acme/twice"}})
+	w.due("acme/twice")
+	var group sync.WaitGroup
+	results := make([]result, 2)
+	for i := range results {
+		cmd := w.command(w.stack.API, policy, "step", "acme/twice")
+		group.Go(func() { results[i] = w.finish(cmd) })
+	}
+	group.Wait()
+	require.Equal(t, 2000, w.document("acme/twice").BasisPoints, "%+v", results)
+	w.orchestrate(exitDone, policy, "step", "acme/twice")
+	require.Equal(t, 2000, w.document("acme/twice").BasisPoints)
+}
+
+// TestKilledAtAnyWrite: whichever write a step is killed at, and whether or not
+// that write took effect, the next step carries on, and nothing happens twice.
+func TestKilledAtAnyWrite(t *testing.T) {
+	const writes = 3 // state, document, history
+	var models []string
+	for i := range 2 * writes {
+		models = append(models, "acme/kill"+strconv.Itoa(i))
+	}
+	w := newWorld(t, worldOptions{Models: models})
+	for i, model := range models {
+		write, persist := i/2+1, i%2 == 1
+		t.Run("write "+strconv.Itoa(write)+", persisted "+strconv.FormatBool(persist), func(t *testing.T) {
+			w := w.within(t)
+			w.due(model)
+			g := w.gate(write, persist)
+			step := w.command(g.url, policy, "step", model)
+			w.killAt(step, g)
+			w.stepUntil(model, policy, 500, exitDone)
+			require.Equal(t, 2000, w.document(model).BasisPoints)
+			w.orchestrate(exitDone, policy, "step", model)
+			require.Equal(t, 2000, w.document(model).BasisPoints)
+			raised := 0
+			for _, entry := range w.history(model) {
+				if entry.To == 20 {
+					raised++
+				}
+			}
+			require.Equal(t, 1, raised, "history entries of the step to 20 %%")
+			require.Equal(t, document.Stable, w.document(model).Targets[0].Name)
+		})
+	}
+}
+
+func (w *world) killAt(cmd *exec.Cmd, g *gate) {
+	w.Helper()
+	require.NoError(w, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case <-g.reached:
+		require.NoError(w, cmd.Process.Kill())
+		<-ended
+	case <-ended:
+		w.Fatal("the step ended before the write to be killed at")
+	}
+}
