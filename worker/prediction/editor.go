@@ -9,8 +9,8 @@ import (
 // Editor rewrites a body while it streams past: every top-level "version" is
 // dropped and, if one is to be set, it is put first. All other values go
 // through byte by byte; white space between members may be lost. Malformed
-// JSON goes on as it is from where it breaks, for the upstream to refuse; where
-// it breaks inside a dropped member, nothing more comes.
+// JSON goes on from where it breaks, for the upstream to refuse: no edit makes it
+// whole. Where it breaks inside a dropped member, nothing more comes.
 type Editor struct {
 	scanner jsonstream.Scanner
 	key     keyMatcher
@@ -24,6 +24,7 @@ type Editor struct {
 	gap     []byte // what stands before the next key, where it came in pieces
 	held    []byte // the beginning of a key that may yet be "version"
 	written int    // members written so far
+	changed bool   // the edit touched what stands before the gap
 	out     []byte
 }
 
@@ -52,6 +53,9 @@ func (e *Editor) Push(chunk []byte) []byte {
 	}
 	e.chunk = chunk
 	if err := e.scanner.Push(chunk, e); err != nil {
+		if e.state == editGap && e.changed {
+			e.out = append(e.out, ",,"...) // what breaks behind a change must not be whole without it
+		}
 		e.giveUp()
 	}
 	end := e.base + int64(len(chunk))
@@ -109,6 +113,7 @@ func (e *Editor) topLevel(t jsonstream.Token) {
 			e.out = append(e.out, `"`+versionKey+`":`...)
 			e.out = jsonstream.AppendString(e.out, e.version)
 			e.written++
+			e.changed = true
 		}
 	case jsonstream.EndObject:
 		e.out = append(e.out, e.gap...)
@@ -157,6 +162,7 @@ func (e *Editor) memberEnds(end int64) {
 		e.copyTo(end)
 		e.written++
 	}
+	e.changed = e.state == editDrop
 	e.done = end
 	e.state = editGap
 }

@@ -1,111 +1,68 @@
 package prediction
 
 import (
-	"encoding/json"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"perch/worker/wasmtest/scenario"
 )
 
 func TestFinder(t *testing.T) {
-	tests := []struct {
-		name, body string
-		status     Status
-		version    string
-	}{
-		{"first", `{"version":"a/b:1","input":{}}`, Found, "a/b:1"},
-		{"after the input, as the npm client writes it", `{"input":{"version":"no"},"version":"yes"}`, Found, "yes"},
-		{"escaped key and value", `{"\u0076ersion":"\u0061\/b"}`, Found, "a/b"},
-		{"only inside input", `{"input":{"version":"no"}}`, Absent, ""},
-		{"not a string", `{"version":1}`, Absent, ""},
-		{"not an object", `["version"]`, Absent, ""},
-		{"malformed before it", `{"input":tru,"version":"a"}`, Absent, ""},
-		{"unfinished", `{"input":{"prompt":"a`, Searching, ""},
-		{"longer than any version", `{"version":"` + strings.Repeat("a", MaxVersionBytes+1) + `"}`, Absent, ""},
-		{"key with the same beginning", `{"versions":"no","versio":"no","version":"yes"}`, Found, "yes"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			for _, size := range []int{1, 2, 7, len(tt.body)} {
-				var f Finder
-				status := Searching
-				for _, chunk := range split(tt.body, size) {
-					status = f.Push(chunk)
-				}
-				require.Equal(t, tt.status, status, "chunks of %d", size)
-				if status == Found {
-					require.Equal(t, tt.version, f.Version())
-				}
+	for _, c := range scenario.Read(t, filepath.Join("testdata", "find.txt"), "body") {
+		t.Run(c.Intent, func(t *testing.T) {
+			body := c.Get("body")
+			for size := 1; size <= len(body)+1; size++ {
+				require.Equal(t, c.Want, find(pieces(body, size)), "%s in chunks of %d", c.Where, size)
 			}
 		})
 	}
 }
 
 func TestEditor(t *testing.T) {
-	tests := []struct {
-		name, body, version, want string
-	}{
-		{"set where there is none", `{"input":{}}`, "v", `{"version":"v","input":{}}`},
-		{"set in an empty object", `{}`, "v", `{"version":"v"}`},
-		{"change", `{"input":{"version":"stays"},"version":"old"}`, "v", `{"version":"v","input":{"version":"stays"}}`},
-		{"change the first", `{"version":"old","input":1}`, "v", `{"version":"v","input":1}`},
-		{"remove the first", `{"version":"old", "input":1}`, "", `{ "input":1}`},
-		{"remove the last", `{"input":[1,2] , "version":"old" }`, "", `{"input":[1,2] }`},
-		{"remove the only one", `{ "version" : "old" }`, "", `{ }`},
-		{"remove between", `{"a":1,"version":{"x":[]},"b":2}`, "", `{"a":1,"b":2}`},
-		{"remove repeated and escaped", `{"version":1,"\u0076ersion":2,"b":2,"version":3}`, "", `{"b":2}`},
-		{"keep a similar key", `{"versions":1,"versio":2}`, "", `{"versions":1,"versio":2}`},
-		{"keep what follows the object", "{\"a\":1}\n", "v", "{\"version\":\"v\",\"a\":1}\n"},
-		{"leave an array alone", `[{"version":1}]`, "v", `[{"version":1}]`},
-		{"pass malformed JSON on", `{"a":1,,"version":"x"}`, "", `{"a":1,,"version":"x"}`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			require.Equal(t, tt.want, edit(tt.body, tt.version, len(tt.body)))
-			for size := 1; size < len(tt.body); size++ {
-				got := edit(tt.body, tt.version, size)
-				require.Equal(t, squeeze(tt.want), squeeze(got), "chunks of %d", size)
+	for _, c := range scenario.Read(t, filepath.Join("testdata", "edit.txt"), "body", "version") {
+		t.Run(c.Intent, func(t *testing.T) {
+			body, version := c.Get("body"), c.Get("version")
+			require.Equal(t, c.Want, edit(version, pieces(body, len(body)+1)), c.Where)
+			for size := 1; size <= len(body); size++ {
+				got := edit(version, pieces(body, size))
+				require.Equal(t, squeeze(c.Want), squeeze(got), "%s in chunks of %d", c.Where, size)
 			}
 		})
 	}
 }
 
-// TestEditorAgainstEncodingJSON compares the edited body with the same change
-// made on the decoded one.
-func TestEditorAgainstEncodingJSON(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	for range 20_000 {
-		members := map[string]any{}
-		for range random.IntN(4) {
-			members[[]string{"input", "version", "webhook", "stream", "v"}[random.IntN(5)]] =
-				[]any{"x\"y\\", 1.5, nil, true, map[string]any{"version": "inner"}, []any{1.0, "2"}}[random.IntN(6)]
-		}
-		body, err := json.Marshal(members)
-		require.NoError(t, err)
-		version := []string{"", "acme/flux:1"}[random.IntN(2)]
-		edited := edit(string(body), version, 1+random.IntN(len(body)))
-		delete(members, "version")
-		if version != "" {
-			members["version"] = version
-		}
-		var got map[string]any
-		require.NoError(t, json.Unmarshal([]byte(edited), &got), "%s → %s", body, edited)
-		require.Equal(t, members, got)
+// find returns what a Finder says of a body, as testdata/find.txt writes it.
+func find(chunks [][]byte) string {
+	var f Finder
+	status := Searching
+	for _, chunk := range chunks {
+		status = f.Push(chunk)
 	}
+	switch status {
+	case Found:
+		return strings.TrimSpace("found " + f.Version())
+	case Absent:
+		return "absent"
+	}
+	return "searching"
 }
 
-func edit(body, version string, size int) string {
+func edit(version string, chunks [][]byte) string {
 	e := NewEditor(version)
 	var out []byte
-	for _, chunk := range split(body, size) {
+	for _, chunk := range chunks {
 		out = append(out, e.Push(chunk)...)
 	}
 	return string(append(out, e.Close()...))
 }
 
-func split(body string, size int) [][]byte {
+// pieces cuts a body into chunks of a size; each is its own memory, so that
+// whoever keeps one is found out.
+func pieces(body string, size int) [][]byte {
 	var chunks [][]byte
 	for len(body) > size {
 		chunks = append(chunks, []byte(body[:size]))
@@ -114,4 +71,17 @@ func split(body string, size int) [][]byte {
 	return append(chunks, []byte(body))
 }
 
+// cuts cuts a body at random, with empty chunks too.
+func cuts(random *rand.Rand, body string) [][]byte {
+	var chunks [][]byte
+	for body != "" {
+		n := min(random.IntN(9), len(body))
+		chunks = append(chunks, []byte(body[:n]))
+		body = body[n:]
+	}
+	return chunks
+}
+
+// squeeze takes white space out: what stands between members may be lost where
+// a chunk ends there.
 func squeeze(text string) string { return strings.Join(strings.Fields(text), "") }
