@@ -14,7 +14,7 @@ var errHalted = errors.New("the rollout was rolled back meanwhile")
 
 // errLostRace reports that someone else changed the rollout meanwhile.
 var errLostRace = &failure{code: exitLostRace, err: errors.New("someone else changed the rollout meanwhile"),
-	hint: "nothing of theirs was overwritten; run the command again to act on the new state"}
+	hint: "orchestrator status shows the new state; run the command again to act on it"}
 
 // apply makes the writes that lead to next, in order. KV knows no
 // compare-and-set: the state and the halt key are read again before each write
@@ -32,7 +32,7 @@ func (x *session) apply(ctx context.Context, base []byte, next rollout.State, wr
 	}
 	for _, w := range writes {
 		if w.Kind == rollout.WriteState || w.Kind == rollout.WriteDocument {
-			if err := x.unchanged(ctx, base, next.ID()); err != nil {
+			if err := x.unchanged(ctx, base, next); err != nil {
 				return err
 			}
 		}
@@ -43,18 +43,26 @@ func (x *session) apply(ctx context.Context, base []byte, next rollout.State, wr
 			base = w.Value
 		}
 	}
-	return x.unchanged(ctx, base, next.ID())
+	return x.unchanged(ctx, base, next)
 }
 
-// unchanged checks that the stored state is still base, and id not halted.
-func (x *session) unchanged(ctx context.Context, base []byte, id string) error {
-	values, err := x.store.GetMany(ctx, []string{x.service.StateKey(), x.service.HaltKey()})
-	switch {
-	case err != nil:
+// unchanged checks that the stored state is still base, that next's rollout is
+// not halted, and that nobody else has recorded a change of next's generation.
+// The last makes a loss loud: of two that write the same generation, one comes
+// second with its state, and finds the other's entry; or else the other, which
+// looks once more after its entry, finds the foreign state.
+func (x *session) unchanged(ctx context.Context, base []byte, next rollout.State) error {
+	entry := next.HistoryWrite()
+	values, err := x.store.GetMany(ctx, []string{x.service.StateKey(), x.service.HaltKey(), entry.Key})
+	if err != nil {
 		return err
-	case string(bytes.TrimSpace(values[x.service.HaltKey()])) == id:
+	}
+	recorded := values[entry.Key]
+	taken := next.IsChange() && recorded != nil && !bytes.Equal(recorded, entry.Value)
+	switch {
+	case string(bytes.TrimSpace(values[x.service.HaltKey()])) == next.ID():
 		return errHalted
-	case !bytes.Equal(values[x.service.StateKey()], base):
+	case !bytes.Equal(values[x.service.StateKey()], base), taken:
 		return errLostRace
 	}
 	return nil

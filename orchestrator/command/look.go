@@ -84,7 +84,7 @@ func (x *session) changedStatus(before, after rollout.State) report.Status {
 	switch {
 	case after.Document.Generation == before.Document.Generation && after.Phase == before.Phase:
 		status.Action = "none"
-	case after.Last.Generation != after.Document.Generation:
+	case !after.IsChange():
 		status.Action = "renew"
 	default:
 		from := after.Last.From

@@ -179,12 +179,19 @@ func (s State) rolledBack(by By, reason string, v *judge.Verdict) State {
 	s.Phase, s.Document.UnattendedAfterMS = RolledBack, 0
 	if wasPromoted {
 		s.Last.From = 10_000
-		canary := *s.Document.target(document.Stable)
-		canary.Name = document.Canary
-		s.Document.setTargets(document.Target{Name: document.Stable, Version: s.Former.Version,
-			Deployment: s.Former.Deployment, Model: s.Former.Model, URL: s.Former.URL}, canary)
-		s.Former = nil
+		s = s.demoted()
 	}
+	return s
+}
+
+// demoted undoes what a promotion did to the targets.
+func (s State) demoted() State {
+	s.Document = s.Document.clone()
+	canary := *s.Document.target(document.Stable)
+	canary.Name = document.Canary
+	s.Document.setTargets(document.Target{Name: document.Stable, Version: s.Former.Version,
+		Deployment: s.Former.Deployment, Model: s.Former.Model, URL: s.Former.URL}, canary)
+	s.Former = nil
 	return s
 }
 

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 
 	"perch/shared/document"
@@ -67,17 +68,20 @@ type Repaired struct {
 // idempotent: carried out in part, or twice, the next repair ends the same.
 func Repair(o Observed, by By) Repaired {
 	r := Repaired{State: o.State.adopting(o.Document)}
-	if entry := r.State.historyWrite(); !bytes.Equal(o.Entry, entry.Value) {
-		r.Writes = append(r.State.aliasWrites(), entry)
+	if o.Entry == nil {
+		r.Writes = append(r.State.aliasWrites(), r.State.HistoryWrite())
 		r.Found = append(r.Found, "the last change is not in the history")
 	}
 	if o.State.Phase == RolledBack && !o.IsHalted() {
 		r.Writes = append(r.Writes, r.State.haltWrite())
 		r.Found = append(r.Found, "the halt key is missing")
 	}
+	overtaken, isOvertaken := r.State.overtakenBy(o.Entry, by)
 	switch {
 	case o.IsHalted() && o.State.Phase != RolledBack:
 		r.advance(o, r.State.rolledBack(by, "the rollout was halted", nil), "the rollout is halted, but its state is not rolled back")
+	case isOvertaken:
+		r.advance(o, overtaken, "a change by hand was overtaken by a late step")
 	case o.zeroedByHand():
 		next, _ := r.State.Set(0, "the document was set to 0 % outside the orchestrator; automation is paused", by)
 		r.advance(o, next, "the document was set to 0 % outside the orchestrator")
@@ -95,7 +99,7 @@ func Repair(o Observed, by By) Repaired {
 
 // advance goes on to a new generation, above every one that the store shows.
 func (r *Repaired) advance(o Observed, next State, found string) {
-	changed := next.Last.Generation == next.Document.Generation
+	changed := next.IsChange()
 	next.Document.Generation = max(next.Document.Generation, o.Generation()+1)
 	if changed {
 		next.Last.Generation = next.Document.Generation
@@ -103,6 +107,30 @@ func (r *Repaired) advance(o Observed, next State, found string) {
 	r.State = next
 	r.Writes = append(r.Writes, next.Writes()...)
 	r.Found = append(r.Found, found)
+}
+
+// overtakenBy returns the state after the change by hand that the history
+// records in place of the state's own: its author had finished when a step that
+// was already at work overwrote the state.
+func (s State) overtakenBy(entry []byte, by By) (State, bool) {
+	var e Entry
+	if json.Unmarshal(entry, &e) != nil || s.Phase == RolledBack || e.Action == s.Last.Action {
+		return s, false
+	}
+	if e.Action == ActionSet && s.Phase == Promoted {
+		s = s.demoted()
+		s.Phase = Running
+	}
+	var err error
+	switch by.Actor = e.Actor; e.Action {
+	case ActionSet:
+		s, err = s.Set(int(e.To), e.Reason, by)
+	case ActionPromote:
+		s, err = s.Promote(e.Reason, by)
+	default:
+		return s, false
+	}
+	return s, err == nil
 }
 
 // adopting takes over what people may edit in the document while a rollout runs:

@@ -135,7 +135,7 @@ func TestStateRoundTrip(t *testing.T) {
 	back, err := Decode(s.Encode())
 	require.NoError(t, err)
 	require.Equal(t, s.Encode(), back.Encode())
-	require.Equal(t, s.historyWrite(), back.historyWrite())
+	require.Equal(t, s.HistoryWrite(), back.HistoryWrite())
 }
 
 func TestDecodeRefuses(t *testing.T) {

@@ -34,17 +34,20 @@ type Write struct {
 func (s State) Writes() []Write {
 	state := Write{WriteState, s.Document.Service.StateKey(), s.Encode()}
 	doc := s.documentWrite()
-	changed := s.Last.Generation == s.Document.Generation
 	switch {
-	case !changed:
+	case !s.IsChange():
 		return []Write{state, doc}
 	case s.Phase == RolledBack:
 		writes := append([]Write{s.haltWrite(), state, doc}, s.aliasWrites()...)
-		return append(writes, s.historyWrite())
+		return append(writes, s.HistoryWrite())
 	}
 	writes := append([]Write{state}, s.aliasWrites()...)
-	return append(writes, doc, s.historyWrite())
+	return append(writes, doc, s.HistoryWrite())
 }
+
+// IsChange reports that the state's generation is a change that the history
+// records, not a renewal or repair.
+func (s State) IsChange() bool { return s.Last.Generation == s.Document.Generation }
 
 func (s State) haltWrite() Write {
 	return Write{WriteHalt, s.Document.Service.HaltKey(), []byte(s.ID())}
@@ -54,7 +57,8 @@ func (s State) documentWrite() Write {
 	return Write{WriteDocument, s.Document.Service.RolloutKey(), s.Document.Encode()}
 }
 
-func (s State) historyWrite() Write {
+// HistoryWrite stores the newest history entry.
+func (s State) HistoryWrite() Write {
 	text, err := json.Marshal(s.Last)
 	if err != nil {
 		panic(fmt.Sprintf("encode history entry: %v", err)) // every part is of our own types
