@@ -156,7 +156,7 @@ func checkEditor(t testing.TB, body []byte, version string, random *rand.Rand) {
 	}
 	var want []member
 	if version != "" {
-		want = append(want, member{versionKey, encoded(t, version)})
+		want = append(want, member{versionKey, normal(t, encoded(t, version))})
 	}
 	for _, m := range members {
 		if m.name != versionKey {
