@@ -114,6 +114,9 @@ func (a *app) cli() *cli.App {
 		c.Flags = append(c.Flags, commonFlags(true)...)
 		c.OnUsageError = usage
 		c.HideHelpCommand = true
+		if c.BashComplete == nil {
+			c.BashComplete = a.complete(nil, c.Flags)
+		}
 	}
 	return &cli.App{
 		Name: "orchestrator", HelpName: "orchestrator",
@@ -123,7 +126,7 @@ func (a *app) cli() *cli.App {
 		Version:         Version,
 		Commands:        commands,
 		Flags:           commonFlags(false),
-		HideHelpCommand: true, EnableBashCompletion: true,
+		HideHelpCommand: true, EnableBashCompletion: true, BashComplete: a.complete(commands, commonFlags(false)),
 		Reader: a.stdin, Writer: a.stdout, ErrWriter: a.stderr,
 		OnUsageError:   usage,
 		ExitErrHandler: func(*cli.Context, error) {},

@@ -2,9 +2,25 @@ package command
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
+
+// complete prints every name that may follow; the shell keeps those that begin
+// as typed. urfave/cli's own looks at os.Args.
+func (a *app) complete(commands []*cli.Command, flags []cli.Flag) cli.BashCompleteFunc {
+	return func(*cli.Context) {
+		for _, c := range commands {
+			fmt.Fprintln(a.stdout, c.Name)
+		}
+		for _, f := range flags {
+			for _, name := range f.Names() {
+				fmt.Fprintln(a.stdout, strings.Repeat("-", min(2, len(name)))+name)
+			}
+		}
+	}
+}
 
 const bashCompletion = `_orchestrator() {
   local current="${COMP_WORDS[COMP_CWORD]}" asked=("${COMP_WORDS[@]:0:COMP_CWORD}")

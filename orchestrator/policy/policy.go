@@ -49,8 +49,11 @@ func Default() Policy {
 	return p
 }
 
-// defaultDeadline is twice the sum of the bake times.
-func (p Policy) defaultDeadline() Duration { return 2 * p.Bake * Duration(len(p.Steps)) }
+// defaultDeadline is twice the sum of the bake times, or more where the lag
+// outweighs them.
+func (p Policy) defaultDeadline() Duration {
+	return max(2*p.Bake, p.Bake+2*p.Lag) * Duration(len(p.Steps))
+}
 
 // Horizon is how far ahead each judgement sets the dead man's switch: the
 // policy's time, and three looks at least.

@@ -50,6 +50,9 @@ func TestDefaults(t *testing.T) {
 	p, err := Parse([]byte("bake: 10m\nrollback: {errors: {absolute: 3}}"))
 	require.NoError(t, err)
 	require.Equal(t, Duration(80*time.Minute), p.Deadline, "the default deadline follows the bake time")
+	short, err := Parse([]byte("bake: 30s\nlook: 10s\nwindow: 30s"))
+	require.NoError(t, err)
+	require.Equal(t, Duration(10*time.Minute), short.Deadline, "the lag counts where it outweighs the bake time")
 	require.InDelta(t, 1.5, p.Rollback.Errors.Relative, 1e-12, "the other part keeps its default")
 }
 

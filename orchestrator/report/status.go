@@ -125,8 +125,11 @@ func WriteStatus(w io.Writer, s Status) {
 		}
 	}
 	s.times(line)
-	if s.Verdict != nil {
+	switch {
+	case s.Verdict != nil:
 		line("verdict", "%s: %s", s.Verdict.Decision, s.Verdict.Reason)
+	case s.Reason != "" && !s.Changed():
+		line("reason", "%s", s.Reason)
 	}
 	for _, note := range s.Notes {
 		line("note", "%s", note)
