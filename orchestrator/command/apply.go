@@ -53,7 +53,7 @@ func (x *session) apply(ctx context.Context, base []byte, next rollout.State, wr
 // looks once more after its entry, finds the foreign state.
 func (x *session) unchanged(ctx context.Context, base []byte, next rollout.State) error {
 	entry := next.HistoryWrite()
-	values, err := x.store.GetMany(ctx, []string{x.service.StateKey(), x.service.HaltKey(), entry.Key})
+	values, err := x.read(ctx, x.service.StateKey(), x.service.HaltKey(), entry.Key)
 	if err != nil {
 		return err
 	}

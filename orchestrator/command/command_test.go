@@ -40,6 +40,7 @@ type fakeKV struct {
 	failAt  int
 	persist bool
 	away    bool // reads fail
+	notText bool // reads of several keys fail
 	gate    func()
 }
 
@@ -64,7 +65,7 @@ func (f *fakeKV) GetMany(ctx context.Context, keys []string) (map[string][]byte,
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.away {
+	if f.away || f.notText && len(keys) > 1 {
 		return nil, errAway
 	}
 	found := map[string][]byte{}
@@ -527,4 +528,24 @@ func TestKilledAtAnyWrite(t *testing.T) {
 		}
 		require.GreaterOrEqual(t, failures, 6, c.name)
 	}
+}
+
+func TestRollbackOfAStoreThatCannotBeRead(t *testing.T) {
+	b := newBench(t).start()
+	b.kv.away = true
+	require.Contains(t, b.do(1, "rollback", "acme/flux").stderr, "with --rollout ID")
+	require.NotContains(t, b.kv.values, flux.HaltKey())
+	b.do(0, "rollback", "--rollout", "2026-11-20-a", "acme/flux")
+	require.Equal(t, "2026-11-20-a", string(b.kv.values[flux.HaltKey()]))
+	b.kv.away = false
+	b.do(4, "step", "acme/flux")
+	b.requireAt(rollout.RolledBack, 0)
+}
+
+func TestValueThatIsNoText(t *testing.T) {
+	b := newBench(t).start()
+	b.kv.values[flux.RolloutKey()] = []byte{0xff, 0xfe}
+	b.kv.notText = true
+	b.do(0, "step", "acme/flux")
+	b.requireAt(rollout.Running, 500)
 }

@@ -126,7 +126,10 @@ func (a *app) rollbackCommand() *cli.Command {
 		Description: "Halts the rollout first, which no command that is at work can undo, then writes 0 %. After a\n" +
 			"promotion the former stable target is restored. Waits for nobody and asks no analytics.\n\nExample:\n" +
 			"  orchestrator rollback --reason 'customers complain' acme/flux",
-		Flags: []cli.Flag{reasonFlag(), actorFlag(), dryRunFlag()},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "rollout", Usage: "`ID` of the rollout to halt where nothing can be read"},
+			reasonFlag(), actorFlag(), dryRunFlag(),
+		},
 		Action: func(c *cli.Context) error {
 			x, err := a.act(c)
 			if err != nil {
@@ -136,7 +139,7 @@ func (a *app) rollbackCommand() *cli.Command {
 			if reason == "" {
 				reason = "rolled back by hand"
 			}
-			status, err := x.rollback(c.Context, reason)
+			status, err := x.rollback(c.Context, reason, c.String("rollout"))
 			if err != nil {
 				return err
 			}
@@ -149,15 +152,22 @@ func (a *app) rollbackCommand() *cli.Command {
 }
 
 // rollback halts what can be known of the service's rollout, and writes 0 where
-// there is a state or a document to do it with.
-func (x *session) rollback(ctx context.Context, reason string) (report.Status, error) {
+// there is a state or a document to do it with. Of a store that cannot be read
+// id, unless "", is halted.
+func (x *session) rollback(ctx context.Context, reason, id string) (report.Status, error) {
 	o, err := x.observe(ctx)
+	if err != nil && id != "" {
+		return x.haltOnly(ctx, id)
+	}
 	if err != nil {
-		return report.Status{}, err
+		return report.Status{}, &failure{code: exitError, err: err, hint: "with --rollout ID the rollout is halted without reading; the answers' x-perch-rollout header names it"}
 	}
 	s := x.rollbackState(o)
 	if s == nil {
-		return x.haltOnly(ctx, o)
+		if id, err = x.unreadableRollout(ctx, o); err != nil {
+			return report.Status{}, err
+		}
+		return x.haltOnly(ctx, id)
 	}
 	next := *s // written again even if it is rolled back already: cheap, and sure
 	if s.Phase != rollout.RolledBack {
@@ -191,12 +201,8 @@ func (x *session) rollbackState(o rollout.Observed) *rollout.State {
 	return o.State
 }
 
-// haltOnly halts the rollout of an unreadable state or document.
-func (x *session) haltOnly(ctx context.Context, o rollout.Observed) (report.Status, error) {
-	id, err := x.unreadableRollout(ctx, o)
-	if err != nil {
-		return report.Status{}, err
-	}
+// haltOnly halts a rollout of which neither state nor document can be read.
+func (x *session) haltOnly(ctx context.Context, id string) (report.Status, error) {
 	if id == "" {
 		return report.Status{}, refused("orchestrator list shows the services", "no rollout of %s is known: there is nothing to roll back", x.service)
 	}
@@ -207,7 +213,7 @@ func (x *session) haltOnly(ctx context.Context, o rollout.Observed) (report.Stat
 		return report.Status{}, err
 	}
 	return report.Status{
-		Service: x.service.String(), Rollout: id, Phase: string(rollout.RolledBack), Halted: true, Time: x.app.clock.Now().UTC(),
+		Service: x.service.String(), Rollout: id, Phase: string(rollout.RolledBack), Halted: true, Time: x.now(),
 		Action: string(rollout.ActionRollback), Reason: "halted; the percentage could not be written, as neither state nor document is readable",
 		Notes: []string{"write a new document with orchestrator start --stable …"},
 	}, nil

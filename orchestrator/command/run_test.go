@@ -156,6 +156,7 @@ func TestWatch(t *testing.T) {
 	writes := b.kv.writes
 	r := b.do(130, "status", "--watch", "--json", "acme/flux")
 	require.Len(t, strings.Split(strings.TrimSpace(r.stdout), "\n"), 3)
+	require.Empty(t, r.stderr)
 	require.Equal(t, writes, b.kv.writes)
 }
 

@@ -72,12 +72,15 @@ func actorFlag() cli.Flag {
 	return &cli.StringFlag{Name: "actor", Usage: "`WHO` acts, for the history [$GITHUB_ACTOR] (default: user@host)"}
 }
 
+// now is the present moment, in the precision of what is stored.
+func (x *session) now() time.Time { return x.app.clock.Now().UTC().Truncate(time.Millisecond) }
+
 // by is the present moment's rollout.By.
 func (x *session) by() rollout.By { return rollout.By{Actor: x.actor, Now: x.app.clock.Now()} }
 
 // observe reads what the store holds of the service.
 func (x *session) observe(ctx context.Context) (rollout.Observed, error) {
-	values, err := x.store.GetMany(ctx, []string{x.service.StateKey(), x.service.RolloutKey(), x.service.HaltKey()})
+	values, err := x.read(ctx, x.service.StateKey(), x.service.RolloutKey(), x.service.HaltKey())
 	if err != nil {
 		return rollout.Observed{}, err
 	}
@@ -92,6 +95,25 @@ func (x *session) observe(ctx context.Context) (rollout.Observed, error) {
 	return o, err
 }
 
+// read reads keys at once, or, as one that is no text spoils that, one by one.
+func (x *session) read(ctx context.Context, keys ...string) (map[string][]byte, error) {
+	values, many := x.store.GetMany(ctx, keys)
+	if many == nil {
+		return values, nil
+	}
+	values = map[string][]byte{}
+	for _, key := range keys {
+		value, err := x.store.Get(ctx, key)
+		switch {
+		case err == nil:
+			values[key] = value
+		case !errors.Is(err, cloudflare.ErrNotFound):
+			return nil, many
+		}
+	}
+	return values, nil
+}
+
 // managed returns the observed state. Where there is none, it is derived from
 // the document if that may be, and else the command is refused.
 func (x *session) managed(o rollout.Observed, fromDocument bool) (rollout.State, error) {
@@ -103,7 +125,7 @@ func (x *session) managed(o rollout.Observed, fromDocument bool) (rollout.State,
 		if err != nil {
 			return rollout.State{}, err
 		}
-		now := x.by().Now.UTC().Truncate(time.Millisecond)
+		now := x.now()
 		base := rollout.State{Policy: p, StartedAt: now, StepSince: now, Deadline: now.Add(time.Duration(p.Deadline))}
 		if s := rollout.FromDocument(o, base); s != nil {
 			return *s, nil
@@ -138,7 +160,7 @@ func (a *app) policy(s settings) (policy.Policy, error) {
 
 // status describes a state.
 func (x *session) status(s rollout.State) report.Status {
-	status := documentStatus(s.Document.Document, x.app.clock.Now())
+	status := documentStatus(s.Document.Document, x.now())
 	stepSince, startedAt, deadline := s.StepSince, s.StartedAt, s.Deadline
 	status.Phase, status.Step, status.Steps = string(s.Phase), s.Step(), len(s.Policy.Steps)
 	status.StartedAt, status.StepSince = &startedAt, &stepSince
@@ -154,7 +176,7 @@ func (x *session) status(s rollout.State) report.Status {
 func documentStatus(d *document.Document, now time.Time) report.Status {
 	s := report.Status{
 		Service: d.Service.String(), Rollout: d.Rollout, Phase: report.PhaseUnmanaged, Percentage: report.Percentage(d.BasisPoints),
-		Generation: d.Generation, Time: now.UTC(),
+		Generation: d.Generation, Time: now,
 	}
 	if i := d.Target(document.Stable); i >= 0 {
 		s.Stable = d.Targets[i].String()

@@ -58,7 +58,7 @@ func (x *session) look(ctx context.Context) (report.Status, error) {
 
 // observedStatus describes what the store holds, with what is wrong about it.
 func (x *session) observedStatus(o rollout.Observed) report.Status {
-	status := report.Status{Service: x.service.String(), Phase: report.PhaseAbsent, Time: x.app.clock.Now().UTC()}
+	status := report.Status{Service: x.service.String(), Phase: report.PhaseAbsent, Time: x.now()}
 	switch {
 	case o.State != nil:
 		status = x.status(*o.State)
@@ -66,7 +66,7 @@ func (x *session) observedStatus(o rollout.Observed) report.Status {
 			status.Notes = append(status.Notes, found+"; the next command that writes repairs it")
 		}
 	case o.Document != nil:
-		status = documentStatus(o.Document, x.app.clock.Now())
+		status = documentStatus(o.Document, x.now())
 	}
 	status.Halted = status.Rollout != "" && o.Halted == status.Rollout
 	if o.StateProblem != nil {
@@ -83,6 +83,9 @@ func (x *session) watch(ctx context.Context) error {
 	defer progress.Close()
 	for {
 		status, err := x.look(ctx)
+		if ctx.Err() != nil {
+			return outcome(exitInterrupted)
+		}
 		if err != nil {
 			return err
 		}
@@ -91,8 +94,8 @@ func (x *session) watch(ctx context.Context) error {
 			pause = time.Duration(status.Policy.Look)
 		}
 		progress.Look(status, status.Time.Add(pause))
-		if err := x.app.clock.Sleep(ctx, pause); err != nil {
-			return err
+		if x.app.clock.Sleep(ctx, pause) != nil {
+			return outcome(exitInterrupted)
 		}
 	}
 }
