@@ -67,8 +67,8 @@ export class Body {
     }
   }
 
-  /** The body to send: edited, or as it came. */
-  async send(core: Core, edit: number, version: string): Promise<BodyInit | null> {
+  /** The body to send: edited, or as it came; undefined if it was not touched, so that the request can go on as a whole. */
+  async send(core: Core, edit: number, version: string): Promise<BodyInit | null | undefined> {
     if (edit === Edit.none || this.encoded) return this.#asItCame();
     if (!this.#ended && this.#length <= wholeBytes) await this.#read(() => undefined);
     const editor = core.editor(edit === Edit.set ? version : "");
@@ -83,8 +83,8 @@ export class Body {
     return held.length === 0 ? rest : prepend(held, rest, new IdentityTransformStream());
   }
 
-  #asItCame(): BodyInit | null {
-    if (this.#stream === null || (this.#heldBytes === 0 && !this.#ended)) return this.#stream;
+  #asItCame(): BodyInit | undefined {
+    if (this.#stream === null || (this.#heldBytes === 0 && !this.#ended)) return undefined;
     if (this.#ended) return join(this.#held);
     const through = Number.isNaN(this.#length) ? new IdentityTransformStream() : new FixedLengthStream(this.#length);
     return prepend(this.#held, this.#stream, through);

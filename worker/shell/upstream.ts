@@ -26,13 +26,15 @@ export function targetURL(target: Target, endpoint: number, base: string, rest: 
   return (target.url || base + target.path) + query;
 }
 
-/** The client's headers without what is between it and Perch. */
-export function requestHeaders(request: Request, trace: Trace): Headers {
-  const headers = new Headers(request.headers);
-  const own = [...headers.keys()].filter((name) => name.startsWith("x-perch-"));
-  for (const name of own) headers.delete(name);
+/** The client's request for another address, without what is between it and Perch; body is undefined if it is untouched. */
+export function onward(request: Request, to: string, body: BodyInit | null | undefined, trace: Trace): Request {
+  // Copying the whole request costs half of what naming its parts does.
+  const init = { method: request.method, headers: request.headers, body, redirect: "manual" } as const;
+  const sent = new Request(to, body === undefined ? request : init);
+  const { headers } = sent;
+  for (const name of [...headers.keys()]) if (name.startsWith("x-perch-")) headers.delete(name);
   headers.set("traceparent", trace.parent);
-  return headers;
+  return sent;
 }
 
 /** A model server on another host gets the client's credentials only if its target says so. */
@@ -54,6 +56,7 @@ export function problem(status: number, title: string, detail: string): Response
 export function answer(response: Response, headers: Record<string, string>): Response {
   if (response.status === 101) return response;
   const changed = new Response(response.body, response);
-  for (const name in headers) changed.headers.set(name, headers[name] ?? "");
+  const to = changed.headers;
+  for (const name in headers) to.set(name, headers[name] ?? "");
   return changed;
 }

@@ -3,7 +3,7 @@
 
 import module from "../../.build/perch.wasm";
 import { join } from "./bytes.ts";
-import { TooLong, Trap, Unusable } from "./core.ts";
+import { Search, TooLong, Trap, Unusable } from "./core.ts";
 import type { Core, Decision, Editor, Finder, Loaded, Plan, Question, Route, ServiceKeys } from "./core.ts";
 import { wasi } from "./wasi.ts";
 
@@ -95,9 +95,30 @@ class WasmLoaded implements Loaded {
   ) {}
 }
 
+/** Answers that follow from the question alone: a repeated one needs no call, which is dear while caches are cold. */
+class Memo<T> {
+  static readonly #most = 1_000;
+  static readonly #longest = 512; // of a question
+  #answers = new Map<string, T>();
+
+  of(question: string, ask: () => T): T {
+    const known = this.#answers.get(question);
+    if (known !== undefined || this.#answers.has(question)) return known as T;
+    const answer = ask();
+    if (question.length > Memo.#longest) return answer;
+    if (this.#answers.size >= Memo.#most) this.#answers.clear();
+    this.#answers.set(question, answer);
+    return answer;
+  }
+}
+
 export class WasmCore implements Core {
   traps = 0;
   #instance: Instance | undefined;
+  #routes = new Memo<Route>();
+  #versions = new Memo<ServiceKeys | string | undefined>();
+  #services = new Memo<ServiceKeys | undefined>();
+  #classes = new Memo<{ outcome: string; errorClass: string }>();
 
   /** Runs one call; any failure within is a trap that ends the instance. */
   #call<T>(call: (instance: Instance) => T): T {
@@ -114,32 +135,39 @@ export class WasmCore implements Core {
   }
 
   resolve(method: string, path: string, service: string, upgrade: boolean): Route {
-    return this.#call((core) => {
-      const code = core.exports.resolve(core.write(`${method}\n${path}\n${service}\n${upgrade ? "1" : ""}`));
-      const [variant = "", rest = "", ...keys] = core.lines();
-      return {
-        action: code & 0xff,
-        endpoint: (code >> 8) & 0xff,
-        undecided: code >> 16 !== 0,
-        variant,
-        rest,
-        keys: serviceKeys(keys),
-      };
-    });
+    const question = `${method}\n${path}\n${service}\n${upgrade ? "1" : ""}`;
+    return this.#routes.of(question, () =>
+      this.#call((core) => {
+        const code = core.exports.resolve(core.write(question));
+        const [variant = "", rest = "", ...keys] = core.lines();
+        return {
+          action: code & 0xff,
+          endpoint: (code >> 8) & 0xff,
+          undecided: code >> 16 !== 0,
+          variant,
+          rest,
+          keys: serviceKeys(keys),
+        };
+      }),
+    );
   }
 
   resolveVersion(version: string): ServiceKeys | string | undefined {
-    return this.#call((core) => {
-      const code = core.exports.resolve_version(core.write(version));
-      if (code === 0) return undefined;
-      return code === 1 ? serviceKeys(core.lines()) : core.text();
-    });
+    return this.#versions.of(version, () =>
+      this.#call((core) => {
+        const code = core.exports.resolve_version(core.write(version));
+        if (code === 0) return undefined;
+        return code === 1 ? serviceKeys(core.lines()) : core.text();
+      }),
+    );
   }
 
   resolveService(name: string): ServiceKeys | undefined {
-    return this.#call((core) => {
-      return core.exports.resolve_service(core.write(name)) === 0 ? undefined : serviceKeys(core.lines());
-    });
+    return this.#services.of(name, () =>
+      this.#call((core) => {
+        return core.exports.resolve_service(core.write(name)) === 0 ? undefined : serviceKeys(core.lines());
+      }),
+    );
   }
 
   load(text: string, halt: string): Loaded {
@@ -201,11 +229,13 @@ export class WasmCore implements Core {
   }
 
   classify(status: number, failure: number) {
-    return this.#call((core) => {
-      core.exports.classify(status, failure);
-      const [outcome = "", errorClass = ""] = core.lines();
-      return { outcome, errorClass };
-    });
+    return this.#classes.of(`${status} ${failure}`, () =>
+      this.#call((core) => {
+        core.exports.classify(status, failure);
+        const [outcome = "", errorClass = ""] = core.lines();
+        return { outcome, errorClass };
+      }),
+    );
   }
 
   finder(): Finder {
@@ -216,7 +246,7 @@ export class WasmCore implements Core {
         push: (chunk) =>
           this.#call(() => {
             const status = inPieces(core, chunk, (n) => core.exports.push_finder(handle, n));
-            finder.version = core.text();
+            if (status === Search.found) finder.version = core.text();
             return status;
           }),
         close: () => this.#call(() => core.exports.close_finder(handle)),

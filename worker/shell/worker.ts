@@ -9,7 +9,7 @@ import { log, replicateBase } from "./env.ts";
 import type { Env } from "./env.ts";
 import { record } from "./record.ts";
 import { Rollouts } from "./rollouts.ts";
-import { answer, problem, requestHeaders, targetURL, traceOf, withholdCredentials } from "./upstream.ts";
+import { answer, onward, problem, targetURL, traceOf, withholdCredentials } from "./upstream.ts";
 import type { Trace } from "./upstream.ts";
 
 /** A request on its way. */
@@ -136,24 +136,20 @@ function decide(p: Passage, loaded: Loaded): Decision & { cookie: string } {
 async function toTarget(p: Passage, loaded: Loaded, choice: Choice & { cookie?: string }): Promise<Response> {
   const { target } = choice;
   const { request, trace } = p;
-  const headers = requestHeaders(request, trace);
-  withholdCredentials(headers, target);
-  if (choice.edit !== Edit.none) headers.delete("content-length");
-  const body = await p.body.send(p.core, choice.edit, target.version);
   const to = targetURL(target, p.route.endpoint, replicateBase(p.env), p.route.rest, p.url.search);
+  const sent = onward(request, to, await p.body.send(p.core, choice.edit, target.version), trace);
+  withholdCredentials(sent.headers, target);
+  if (choice.edit !== Edit.none) sent.headers.delete("content-length");
   const askedAt = Date.now();
-  const outcome = await ask(to, { method: request.method, headers, body, redirect: "manual" }, request.signal);
+  const outcome = await ask(sent, request.signal);
   const now = Date.now();
   if (!p.route.undecided) {
-    const event = { loaded, ...choice, trace, ...outcome, status: outcome.response?.status ?? 0 };
-    p.ctx.waitUntil(
-      later(() =>
-        record(p.core, p.env, request.cf as IncomingRequestCfProperties | undefined, {
-          ...event,
-          firstByteMS: now - p.startedAt,
-        }),
-      ),
-    );
+    const { reason, user } = choice;
+    const { response, failure } = outcome;
+    const status = response?.status ?? 0;
+    const event = { loaded, target, reason, user, trace, status, failure, firstByteMS: now - p.startedAt };
+    const cf = request.cf as IncomingRequestCfProperties | undefined;
+    p.ctx.waitUntil(later(() => record(p.core, p.env, cf, event)));
   }
   const own = {
     "x-perch-variant": target.name,
@@ -178,13 +174,9 @@ async function later(work: () => void): Promise<void> {
   }
 }
 
-async function ask(
-  url: string,
-  init: RequestInit,
-  client: AbortSignal,
-): Promise<{ response?: Response; failure: number }> {
+async function ask(sent: Request, client: AbortSignal): Promise<{ response?: Response; failure: number }> {
   try {
-    return { response: await fetch(url, init), failure: Failure.none };
+    return { response: await fetch(sent), failure: Failure.none };
   } catch (error) {
     log("upstream", { error: String(error) });
     return { failure: client.aborted ? Failure.clientGone : Failure.connect };
@@ -210,9 +202,8 @@ async function unrouted(p: Passage, reason: string): Promise<Response> {
 async function toReplicate(p: Passage, own: Record<string, string>): Promise<Response> {
   const { request, route } = p;
   const url = replicateBase(p.env) + route.rest + p.url.search;
-  const headers = requestHeaders(request, p.trace);
-  const body = await p.body.send(p.core, Edit.none, "");
-  const { response } = await ask(url, { method: request.method, headers, body, redirect: "manual" }, request.signal);
+  const sent = onward(request, url, await p.body.send(p.core, Edit.none, ""), p.trace);
+  const { response } = await ask(sent, request.signal);
   const answered = response ?? problem(502, "Bad gateway", "Replicate did not answer");
   return answer(answered, { ...own, "x-perch-trace": p.trace.id });
 }
