@@ -1,0 +1,80 @@
+package wasmtest
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"perch/worker/wasmtest/scenario"
+)
+
+func cases(t *testing.T, dir, file string, known ...string) []scenario.Case {
+	return scenario.Read(t, filepath.Join("..", dir, "testdata", file), known...)
+}
+
+// TestCases runs every scenario of the native tests on the module too.
+func TestCases(t *testing.T) {
+	p := newPair(t, newHost(t))
+	t.Run("resolve", func(t *testing.T) {
+		for _, c := range cases(t, "router", "resolve.txt", "request", "service", "upgrade") {
+			method, path, _ := strings.Cut(c.Get("request"), " ")
+			p.text("resolve", strings.Join([]string{method, path, c.Get("service"), c.Get("upgrade")}, "\n"))
+		}
+	})
+	t.Run("version", func(t *testing.T) {
+		for _, c := range cases(t, "router", "version.txt", "version") {
+			p.text("resolve_version", c.Get("version"))
+			p.text("resolve_service", c.Get("version"))
+		}
+	})
+	t.Run("decide", func(t *testing.T) {
+		for _, c := range cases(t, "router", "decide.txt", scenario.DecideFields...) {
+			s := c.Decide(t)
+			handle := p.load(s.Document, s.Halted)
+			require.NotZero(t, handle, c.Where)
+			p.decide(handle, s.Input(), s.NowMS, s.Endpoint)
+			require.Equal(t, strings.Fields(c.Want)[1], strings.Split(string(p.wasm.output()), "\n")[0], c.Where)
+			p.ask("stable", []byte(s.Version), handle, uint32(len(s.Version)), uint32(s.Endpoint))
+			p.ask("release", nil, handle)
+		}
+	})
+	t.Run("find and edit", func(t *testing.T) {
+		for _, c := range cases(t, "prediction", "find.txt", "body") {
+			body := c.Get("body")
+			for _, size := range []int{1, 3, len(body) + 1} {
+				status := p.find(pieces([]byte(body), size))
+				require.Equal(t, []string{"searching", "found", "absent"}[status], strings.Fields(c.Want)[0], c.Where)
+			}
+		}
+		for _, c := range cases(t, "prediction", "edit.txt", "body", "version") {
+			body := c.Get("body")
+			require.Equal(t, c.Want, p.edit(c.Get("version"), pieces([]byte(body), len(body)+1)), c.Where)
+			p.edit(c.Get("version"), pieces([]byte(body), 1))
+		}
+	})
+	t.Run("classify", func(t *testing.T) {
+		for status := range uint32(600) {
+			for failure := range uint32(4) {
+				p.ask("classify", nil, status, failure)
+			}
+		}
+	})
+	t.Run("refused documents", func(t *testing.T) {
+		for _, text := range []string{"", "{", "[]", "tru", `{"schema":2}`, `{"schema":1}`, `{"schema":1,"percentage":250}`,
+			strings.Repeat("[", 600), strings.Repeat(" ", 64<<10), strings.Repeat(" ", 64<<10+1), "{\"\xff\":1}"} {
+			require.Zero(t, p.load(text, ""))
+		}
+		p.ask("load", nil, 1<<31, 1<<31)
+	})
+}
+
+func pieces(body []byte, size int) [][]byte {
+	var chunks [][]byte
+	for len(body) > size {
+		chunks = append(chunks, body[:size])
+		body = body[size:]
+	}
+	return append(chunks, body)
+}
