@@ -43,7 +43,13 @@ func (x *session) apply(ctx context.Context, base []byte, next rollout.State, wr
 			base = w.Value
 		}
 	}
-	return x.unchanged(ctx, base, next)
+	err := x.unchanged(ctx, base, next)
+	if errors.Is(err, errLostRace) && !x.settling {
+		// The document that was just written may stand over a newer one.
+		x.settling = true
+		_, _ = x.settle(ctx)
+	}
+	return err
 }
 
 // unchanged checks that the stored state is still base, that next's rollout is

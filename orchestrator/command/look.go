@@ -32,6 +32,7 @@ func (a *app) stepCommand() *cli.Command {
 
 // step repairs, judges once, and makes the change that follows.
 func (x *session) step(ctx context.Context) (report.Status, error) {
+	x.settling = false
 	o, err := x.observe(ctx)
 	if err != nil {
 		return report.Status{}, err

@@ -230,3 +230,66 @@ func TestStepOfAnOldRollout(t *testing.T) {
 		b.requireAt(b.state().Phase, d.BasisPoints)
 	}
 }
+
+// TestStepNoticesWhatHappenedMeanwhile: whatever call it is at, a step that was
+// overtaken by a whole command ends with the code that says so.
+func TestStepNoticesWhatHappenedMeanwhile(t *testing.T) {
+	step := []string{"step", "acme/flux"}
+	n := calls(t, due(t), step)
+	cases := []struct {
+		name      string
+		meanwhile []string
+		code      int
+	}{
+		{"rolled back", []string{"rollback", "acme/flux"}, exitRolledBack},
+		{"set by hand", []string{"set", "--percentage", "3", "acme/flux"}, exitLostRace},
+		{"promoted", []string{"promote", "acme/flux"}, exitLostRace},
+	}
+	for _, c := range cases {
+		for i := 1; i < n; i++ {
+			t.Run(fmt.Sprintf("%s/%d", c.name, i), func(t *testing.T) {
+				b := due(t)()
+				late := b.race(step...)
+				late.step(i)
+				b.do(0, c.meanwhile...)
+				meanwhile := b.document()
+				r := late.finish()
+				require.Equal(t, c.code, r.code, r.stdout+r.stderr)
+				if now := b.document(); r.code == exitLostRace {
+					require.Equal(t, meanwhile.BasisPoints, now.BasisPoints)
+					require.Equal(t, meanwhile.Targets, now.Targets)
+				}
+				b.run("step", "acme/flux")
+				require.Equal(t, meanwhile.BasisPoints, b.document().BasisPoints)
+				require.Equal(t, meanwhile.Targets, b.document().Targets)
+			})
+		}
+	}
+}
+
+// TestLateRollbackLeavesANewRolloutAlone: the verdict of a step is about the old
+// rollout; a new one has begun before it is written.
+func TestLateRollbackLeavesANewRolloutAlone(t *testing.T) {
+	step := []string{"step", "acme/flux"}
+	prepare := func() *bench {
+		b := due(t)()
+		b.source.canary = failing
+		return b
+	}
+	for i := range 5 { // up to its writes, the first of which is the halt key
+		b := prepare()
+		late := b.race(step...)
+		late.step(i)
+		b.do(0, "rollback", "acme/flux")
+		b.do(0, "start", "--canary", "deployment=acme/next", "acme/flux")
+		id := b.state().ID()
+		r := late.finish()
+		if i > 0 {
+			require.Equal(t, exitLostRace, r.code, r.stdout+r.stderr)
+		}
+		if b.state().Phase == rollout.Running {
+			require.Equal(t, id, b.state().ID())
+			require.Equal(t, id, b.document().Rollout)
+		}
+	}
+}

@@ -26,6 +26,7 @@ type session struct {
 	source   Source
 	actor    string
 	planned  []rollout.Write // of a dry run
+	settling bool            // a lost race is being repaired already
 }
 
 // session prepares a command that is about one service.
