@@ -2,6 +2,7 @@ package router
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,10 @@ func TestAllocations(t *testing.T) {
 // batches tells, as others use the machine too.
 func TestDecideTime(t *testing.T) {
 	const batch = 1_000
+	limit := time.Microsecond
+	if bits.UintSize == 32 {
+		limit *= 4 // the hash multiplies 64 bits
+	}
 	state, requests := typical(t)
 	for name, q := range requests {
 		best := time.Hour
@@ -89,6 +94,6 @@ func TestDecideTime(t *testing.T) {
 			best = min(best, time.Since(start)/batch)
 		}
 		t.Logf("%s: %v", name, best)
-		require.LessOrEqual(t, best, time.Microsecond, name)
+		require.LessOrEqual(t, best, limit, name)
 	}
 }
