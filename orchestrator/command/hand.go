@@ -178,13 +178,7 @@ func (x *session) rollback(ctx context.Context, reason, id string) (report.Statu
 	if err := x.apply(ctx, o.StateText, next, next.Writes()); err != nil {
 		return report.Status{}, err
 	}
-	status := x.changedStatus(*s, next)
-	if x.settings.dryRun {
-		return status, nil
-	}
-	r, err := x.settle(ctx)
-	status.Notes = repairNotes(r)
-	return status, err
+	return x.changedStatus(*s, next), nil
 }
 
 // rollbackState returns the state to roll back, derived from the document where
