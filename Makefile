@@ -47,7 +47,7 @@ endif
 bundle: $(bundle) ## the worker as it would be deployed
 $(bundle): .build/perch.wasm $(worker_ts)
 	@rm -rf .build/worker
-	@npm run --silent wrangler -- deploy --dry-run --outdir .build/worker >.build/wrangler.log 2>&1 || (cat .build/wrangler.log; exit 1)
+	@npm run --silent wrangler -- deploy --dry-run --env "" --outdir .build/worker >.build/wrangler.log 2>&1 || (cat .build/wrangler.log; exit 1)
 	@touch $@
 
 $(modules): package-lock.json

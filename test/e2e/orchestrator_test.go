@@ -198,7 +198,7 @@ func TestBadCanaryGetsZero(t *testing.T) {
 			w.begin(model, c.policy)
 			w.traffic(model)
 			r := w.stepUntil(model, c.policy, 500, exitRolledBack)
-			require.Contains(t, r.stdout, "rollback")
+			require.Equal(t, "rollback", decision(w, r))
 			require.Equal(t, 0, w.document(model).BasisPoints)
 			values, err := w.stack.KVValues(t.Context())
 			require.NoError(t, err)
@@ -214,13 +214,13 @@ func TestNoDataHolds(t *testing.T) {
 	w.begin("acme/quiet", policy)
 	<-time.After(bake + time.Second) // that nothing happens is what is tested
 	r := w.orchestrate(exitDone, policy, "step", "--json", "acme/quiet")
-	require.Contains(t, r.stdout, `"hold"`)
+	require.Equal(t, "hold", decision(w, r))
 	require.Equal(t, 500, w.document("acme/quiet").BasisPoints)
 
 	down := true
 	require.NoError(t, w.stack.SetAnalytics(t.Context(), stack.AnalyticsUpdate{Down: &down}))
 	r = w.orchestrate(exitDone, policy, "step", "--json", "acme/quiet")
-	require.Contains(t, r.stdout, `"hold"`)
+	require.Equal(t, "hold", decision(w, r))
 	require.Equal(t, 500, w.document("acme/quiet").BasisPoints)
 }
 

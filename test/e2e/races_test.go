@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -23,7 +24,7 @@ import (
 type gate struct {
 	url     string
 	reached chan struct{} // closed when the write has come
-	release chan struct{} // close it to let the write go on
+	verdict chan bool     // true lets the write go on, false forgets it
 	writes  atomic.Int64
 }
 
@@ -33,14 +34,7 @@ func (w *world) gate(stop int, persist bool) *gate {
 	require.NoError(w, err)
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: api.Scheme, Host: api.Host})
 	proxy.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) { rw.WriteHeader(http.StatusBadGateway) }
-	g := &gate{reached: make(chan struct{}), release: make(chan struct{})}
-	wait := func(r *http.Request) {
-		close(g.reached)
-		select {
-		case <-g.release:
-		case <-r.Context().Done():
-		}
-	}
+	g := &gate{reached: make(chan struct{}), verdict: make(chan bool, 1)}
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		isWrite := r.Method != http.MethodGet && strings.Contains(r.URL.Path, "/storage/kv/") && !strings.HasSuffix(r.URL.Path, "/bulk/get")
 		if !isWrite || g.writes.Add(1) != int64(stop) {
@@ -49,11 +43,9 @@ func (w *world) gate(stop int, persist bool) *gate {
 		}
 		if persist {
 			proxy.ServeHTTP(httptest.NewRecorder(), r)
-			wait(r)
-			return
 		}
-		wait(r)
-		if r.Context().Err() == nil {
+		close(g.reached)
+		if <-g.verdict {
 			proxy.ServeHTTP(rw, r)
 		}
 	}))
@@ -69,9 +61,16 @@ func (w *world) due(model string) {
 	w.traffic(model)
 	require.Eventually(w, func() bool {
 		r := w.orchestrate(exitDone, policy, "step", "--dry-run", "--json", model)
-		return contains(r.stdout, `"promote"`)
+		return decision(w, r) == "promote"
 	}, 40*time.Second, 100*time.Millisecond, "the canary was never fit to be raised")
 	require.Equal(w, 500, w.document(model).BasisPoints, "a dry run wrote")
+}
+
+// decision is the verdict in what step --json said.
+func decision(w *world, r result) string {
+	var step struct{ Verdict struct{ Decision string } }
+	require.NoError(w, json.Unmarshal([]byte(r.stdout), &step), r.stdout)
+	return step.Verdict.Decision
 }
 
 // TestLateStepCannotUndoRollback: a step that stands before any of its writes
@@ -93,7 +92,7 @@ func TestLateStepCannotUndoRollback(t *testing.T) {
 				t.Fatalf("the step ended before its write %d: %s%s", write, r.stdout, r.stderr)
 			}
 			w.orchestrate(exitDone, policy, "rollback", "--reason", "a person saw it", model)
-			close(g.release)
+			g.verdict <- true
 			r := <-ended
 			require.NotEqual(t, exitDone, r.exit, "the step did not notice: %s%s", r.stdout, r.stderr)
 			w.awaitGone(model)
@@ -154,16 +153,17 @@ func TestKilledAtAnyWrite(t *testing.T) {
 	}
 }
 
+// killAt kills a step while one of its writes stands at the gate.
 func (w *world) killAt(cmd *exec.Cmd, g *gate) {
 	w.Helper()
-	require.NoError(w, cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := make(chan result, 1)
+	go func() { ended <- w.finish(cmd) }()
 	select {
 	case <-g.reached:
 		require.NoError(w, cmd.Process.Kill())
 		<-ended
-	case <-ended:
-		w.Fatal("the step ended before the write to be killed at")
+		g.verdict <- false
+	case r := <-ended:
+		w.Fatalf("the step ended before the write to be killed at: %s%s", r.stdout, r.stderr)
 	}
 }

@@ -79,7 +79,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 
 func catalog(models []string) upstream.Catalog {
 	c := upstream.Catalog{Deployments: map[string]string{}}
-	quick := upstream.Behavior{Latency: upstream.Fixed(time.Millisecond)}
+	quick := upstream.Behavior{Latency: upstream.Fixed(10 * time.Millisecond)}
 	for _, model := range models {
 		c.Models = append(c.Models, upstream.Model{Name: model, Official: true})
 		for _, arm := range []string{document.Stable, document.Canary} {
@@ -88,7 +88,7 @@ func catalog(models []string) upstream.Catalog {
 		}
 	}
 	for _, arm := range []string{document.Stable, document.Canary} {
-		c.HTTP = append(c.HTTP, upstream.HTTPModel{Name: "qwen-" + arm, Behavior: quick})
+		c.HTTP = append(c.HTTP, upstream.HTTPModel{Name: "qwen-" + arm})
 	}
 	return c
 }
