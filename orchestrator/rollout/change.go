@@ -28,7 +28,8 @@ type New struct {
 }
 
 // Start returns the state of a new rollout at its first step, or what is wrong
-// with its document.
+// with its document. An earlier rollout's halt key stays: it names that one
+// alone, and still stops a late write of its document.
 func Start(n New, by By) (State, error) {
 	d := document.Document{Service: n.Service, User: document.User{Header: document.DefaultUserHeader, Cookie: document.DefaultUserCookie}}
 	if n.Base != nil {
