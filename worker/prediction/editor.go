@@ -21,7 +21,7 @@ type Editor struct {
 	chunk   []byte // while Push runs
 	base    int64  // offset of chunk[0] in the body
 	done    int64  // everything before this offset was written, held or dropped
-	gap     []byte // what stands before the next key, where it came in pieces
+	gap     []byte // what stands before the next key, and the quote or escape that it began with in an earlier chunk
 	held    []byte // the beginning of a key that may yet be "version"
 	written int    // members written so far
 	changed bool   // the edit touched what stands before the gap
@@ -124,7 +124,6 @@ func (e *Editor) topLevel(t jsonstream.Token) {
 func (e *Editor) keyPiece(t jsonstream.Token) {
 	if e.state == editGap {
 		e.gap = append(e.gap, e.take(t.Start)...)
-		e.splitGap()
 		e.state = editKey
 	}
 	if e.state != editKey {
@@ -187,13 +186,4 @@ func appendSolid(gap, text []byte) []byte {
 		}
 	}
 	return gap
-}
-
-// splitGap moves the beginning of a key, which a chunk's end cut off before it
-// had any text, from the gap to what is held.
-func (e *Editor) splitGap() {
-	if i := bytes.IndexByte(e.gap, '"'); i >= 0 {
-		e.held = append(e.held, e.gap[i:]...)
-		e.gap = e.gap[:i]
-	}
 }

@@ -35,6 +35,28 @@ func TestEditor(t *testing.T) {
 	}
 }
 
+// TestEditorHoldsLittle: white space between members, and members that go, are
+// not kept in memory, however much there is.
+func TestEditorHoldsLittle(t *testing.T) {
+	space := []byte(strings.Repeat(" \n", 4<<10))
+	value := []byte(strings.Repeat("x", 8<<10))
+	e := NewEditor("v")
+	e.Push([]byte(`{"a":1,`))
+	for range 100 {
+		require.Empty(t, e.Push(space))
+	}
+	e.Push([]byte(`"version":"`))
+	for range 100 {
+		require.Empty(t, e.Push(value))
+	}
+	e.Push([]byte(`"`))
+	for range 100 {
+		e.Push(space)
+	}
+	require.Equal(t, "}", string(e.Push([]byte(`}`))))
+	require.Less(t, cap(e.gap)+cap(e.held)+cap(e.out), 1<<10)
+}
+
 // find returns what a Finder says of a body, as testdata/find.txt writes it.
 func find(chunks [][]byte) string {
 	var f Finder

@@ -104,6 +104,17 @@ func TestHalted(t *testing.T) {
 	require.True(t, strings.HasPrefix(string(r.Output), "halted\n"), string(r.Output))
 }
 
+// TestTime: the time comes in two halves.
+func TestTime(t *testing.T) {
+	const switchMS = 1795190400000 // of benchDocument
+	r := new(Reactor)
+	handle := load(t, r, benchDocument, "")
+	for now, want := range map[uint64]string{switchMS - 1: "percentage\n", switchMS: "unattended\n", switchMS - 1<<32: "percentage\n"} {
+		r.Decide(handle, r.write("\n\n\n\n\nme\n"), uint32(now>>32), uint32(now&(1<<32-1)), 1)
+		require.True(t, strings.HasPrefix(string(r.Output), want), "%d: %s", now, r.Output)
+	}
+}
+
 // TestOutlivesInput: what was loaded or opened does not change when the host
 // writes into the input again.
 func TestOutlivesInput(t *testing.T) {
