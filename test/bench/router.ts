@@ -1,5 +1,6 @@
-// A canary router as a team would write it by hand for its own services: no
-// WebAssembly, no fallbacks, nothing that the three scenarios do not need.
+// A canary router as a team would write it by hand for its own services: the
+// same split, answer headers and points, but no fallbacks, rules or overrides,
+// and nothing that the three scenarios do not need.
 
 interface Env {
   ROLLOUTS: KVNamespace;
@@ -81,31 +82,53 @@ export default {
       response = await fetch(to, request);
     }
     const firstByteMS = Date.now() - startedAt;
-    ctx.waitUntil(point(env, request.cf, service, variant, rollout, hashed, response.status, firstByteMS));
+    const trace = request.headers.get("cf-ray") ?? crypto.randomUUID();
+    const { status } = response;
+    ctx.waitUntil(point(env, request.cf, { service, variant, rollout, trace, user: hashed, status, firstByteMS }));
 
     const answer = new Response(response.body, response);
     answer.headers.set("x-perch-variant", variant);
+    answer.headers.set("x-perch-served-by", variant);
     answer.headers.set("x-perch-rollout", rollout.rollout);
+    answer.headers.set("x-perch-trace", trace);
     answer.headers.set("server-timing", `upstream;dur=${firstByteMS}`);
     return answer;
   },
 } satisfies ExportedHandler<Env>;
 
-async function point(
-  env: Env,
-  cf: CfProperties | undefined,
-  service: string,
-  variant: string,
-  rollout: Rollout,
-  user: number,
-  status: number,
-  firstByteMS: number,
-): Promise<void> {
-  const outcome = status >= 500 ? "error" : status >= 400 ? "client_error" : "ok";
+interface Routed {
+  service: string;
+  variant: string;
+  rollout: Rollout;
+  trace: string;
+  user: number;
+  status: number;
+  firstByteMS: number;
+}
+
+/** Writes what Perch writes, so that the same orchestrator could judge. */
+async function point(env: Env, cf: CfProperties | undefined, r: Routed): Promise<void> {
+  const { service, variant, rollout, trace, status, firstByteMS } = r;
+  const [outcome, errorClass] =
+    status >= 500 ? ["error", "http"] : status >= 400 ? ["client_error", "http"] : ["ok", ""];
   const { colo = "", country = "" } = (cf ?? {}) as IncomingRequestCfProperties;
+  const user = r.user.toString(16).padStart(16, "0");
   env.ANALYTICS.writeDataPoint({
     indexes: [`${service}|${variant}`],
-    blobs: [service, variant, outcome, rollout.rollout, colo, country, user.toString(16)],
+    blobs: [
+      service,
+      variant,
+      variant,
+      "request",
+      outcome,
+      "percentage",
+      rollout.rollout,
+      colo,
+      country,
+      trace,
+      user,
+      errorClass,
+    ],
     doubles: [status, firstByteMS, rollout.generation],
   });
 }

@@ -7,13 +7,14 @@ import type { Core } from "./core.ts";
 /** How much of a body is held while its version is looked for, in bytes. */
 export const maxHeldBytes = 8 << 20;
 
-/** Bodies up to this size are edited in one piece and keep a content-length. */
+/** Bodies up to this size are read in one piece, and keep a content-length when they are edited. */
 const wholeBytes = 64 << 10;
 
 /** Why a body does not tell its version. */
 export type Unfound = "no-version" | "body-too-large" | "body-encoded";
 
 export class Body {
+  readonly #request: Request;
   readonly #stream: ReadableStream<Uint8Array> | null;
   readonly #length: number; // content-length, or NaN
   /** Compressed: it can neither be read nor edited. */
@@ -24,6 +25,7 @@ export class Body {
   version = "";
 
   constructor(request: Request) {
+    this.#request = request;
     this.#stream = request.body as ReadableStream<Uint8Array> | null;
     this.#length = Number(request.headers.get("content-length") ?? NaN);
     const encoding = request.headers.get("content-encoding");
@@ -49,6 +51,7 @@ export class Body {
   /** Holds chunks until the body ends or see says something. */
   async #read<T>(see: (chunk: Uint8Array) => T | undefined): Promise<T | undefined> {
     if (this.#stream === null) return undefined;
+    if (this.#length <= wholeBytes) return see(await this.#whole());
     const reader = this.#stream.getReader();
     try {
       while (!this.#ended) {
@@ -67,13 +70,22 @@ export class Body {
     }
   }
 
+  /** Holds the body of a length that is known. It costs less than reading chunks. */
+  async #whole(): Promise<Uint8Array> {
+    const bytes = new Uint8Array(await this.#request.arrayBuffer());
+    this.#held.push(bytes);
+    this.#heldBytes = bytes.length;
+    this.#ended = true;
+    return bytes;
+  }
+
   /** The body to send: edited, or as it came; undefined if it was not touched, so that the request can go on as a whole. */
   async send(core: Core, edit: number, version: string): Promise<BodyInit | null | undefined> {
     if (edit === Edit.none || this.encoded) return this.#asItCame();
     if (!this.#ended && this.#length <= wholeBytes) await this.#read(() => undefined);
     const editor = core.editor(edit === Edit.set ? version : "");
     const held = this.#held.map((chunk) => editor.push(chunk));
-    if (this.#ended || this.#stream === null) return join([...held, editor.close()]);
+    if (this.#ended || this.#stream === null) return join([...held, editor.close()].filter(({ length }) => length > 0));
     const rest = this.#stream.pipeThrough(
       new TransformStream<Uint8Array, Uint8Array>({
         transform: (chunk, out) => enqueue(out, editor.push(chunk)),
