@@ -91,13 +91,13 @@ func (f *fakeAccount) answer(w http.ResponseWriter, r *http.Request, call string
 	case call == "GET /namespaces":
 		var list []string
 		for _, id := range f.namespaces {
-			title := map[string]string{"space": namespaceTitle}[id]
+			title := map[string]string{"space": namespaceTitle(defaultWorker)}[id]
 			list = append(list, fmt.Sprintf(`{"id":%q,"title":%q}`, id, title))
 		}
 		result("[" + strings.Join(list, ",") + "]")
 	case call == "POST /namespaces":
 		f.namespaces = append(f.namespaces, "space")
-		result(`{"id":"space","title":"` + namespaceTitle + `"}`)
+		result(`{"id":"space","title":"` + namespaceTitle(defaultWorker) + `"}`)
 	case call == "GET /namespaces/space/keys":
 		result(`[{"name":"rollout:model:acme:flux"}]`)
 	case call == "POST /analytics_engine/sql":

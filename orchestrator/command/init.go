@@ -13,8 +13,9 @@ import (
 	"perch/shared/document"
 )
 
-// namespaceTitle is what init calls the namespace that it makes.
-const namespaceTitle = "perch-rollouts"
+// namespaceTitle is what init calls the namespace that it makes: as wrangler
+// would, so that each environment's worker has its own.
+func namespaceTitle(worker string) string { return worker + "-rollouts" }
 
 // firstRollout is the rollout of a document that nobody has started one on.
 const firstRollout = "initial"
@@ -141,9 +142,9 @@ func findNamespace(ctx context.Context, s settings) (initNamespace, error) {
 	if err != nil {
 		return initNamespace{}, &failure{code: exitError, err: err, hint: "the token needs " + permissionKV}
 	}
-	id := s.cloudflare.Namespace
+	id, title := s.cloudflare.Namespace, namespaceTitle(s.worker)
 	i := slices.IndexFunc(list, func(n cloudflare.Namespace) bool {
-		return n.ID == id || id == "" && n.Title == namespaceTitle
+		return n.ID == id || id == "" && n.Title == title
 	})
 	switch {
 	case i >= 0:
@@ -151,9 +152,9 @@ func findNamespace(ctx context.Context, s settings) (initNamespace, error) {
 	case id != "":
 		return initNamespace{}, invalid("leave PERCH_NAMESPACE_ID and --namespace out to have one made", "the account has no KV namespace %s", id)
 	case s.dryRun:
-		return initNamespace{Title: namespaceTitle, Created: true}, nil
+		return initNamespace{Title: title, Created: true}, nil
 	}
-	made, err := account.CreateNamespace(ctx, namespaceTitle)
+	made, err := account.CreateNamespace(ctx, title)
 	if err != nil {
 		return initNamespace{}, &failure{code: exitError, err: err, hint: "the token needs " + permissionKV}
 	}
@@ -235,7 +236,7 @@ func (a *app) printInit(r initResult) {
 	if d := r.Document; d != nil {
 		fmt.Fprintf(a.stdout, "%s document %s, generation %d: everyone to stable, %s\n", wrote, d.Key, d.Generation, d.Stable)
 	}
-	fmt.Fprintf(a.stdout, "\nput into wrangler.toml, and deploy:\n\n%s\nset by hand:\n", indent(r.Wrangler))
+	fmt.Fprintf(a.stdout, "\nput into wrangler.toml, under the environment that you deploy, and deploy:\n\n%s\nset by hand:\n", indent(r.Wrangler))
 	for _, item := range r.ToSet {
 		fmt.Fprintf(a.stdout, "  %-23s  %-21s  %s\n", item.Where, item.Name, item.Value)
 	}

@@ -23,7 +23,7 @@ func TestInitNew(t *testing.T) {
 	require.Equal(t, `created KV namespace perch-rollouts: space
 wrote document rollout:model:acme:flux, generation 1: everyone to stable, deployment acme/live
 
-put into wrangler.toml, and deploy:
+put into wrangler.toml, under the environment that you deploy, and deploy:
 
   [[kv_namespaces]]
   binding = "ROLLOUTS"
