@@ -12,7 +12,7 @@ import (
 type variant struct {
 	name   string
 	title  string
-	entry  string // of what is bundled here, "" for the worker itself
+	entry  string // in this directory
 	routes bool   // it decides, and so writes points and headers
 }
 
@@ -26,7 +26,7 @@ const (
 
 // variants are those that run in workerd.
 var variants = []variant{
-	{perch, "Perch", "", true},
+	{perch, "Perch", "perch.ts", true},
 	{javascript, "Perch's shell, decisions in JavaScript", "shell.ts", true},
 	{handmade, "router written by hand", "router.ts", true},
 	{passing, "worker that passes on", "pass.ts", false},
@@ -35,20 +35,12 @@ var variants = []variant{
 // upstreamItself is what requests cost without a worker: the upstream's CPU time, not workerd's.
 var upstreamItself = variant{name: direct, title: "no worker (the upstream's own)"}
 
-func (v variant) bundle() string {
-	if v.entry == "" {
-		return ".build/worker"
-	}
-	return ".build/bench/" + v.name
-}
+func (v variant) bundle() string { return ".build/bench/" + v.name }
 
-// bundleAll bundles all variants but Perch itself, which make has bundled.
+// bundleAll bundles all variants. Perch's core must have been built.
 func bundleAll(ctx context.Context) error {
 	return atOnce(len(variants), func(i int) error {
 		v := variants[i]
-		if v.entry == "" {
-			return nil
-		}
 		cmd := exec.CommandContext(ctx, "npm", "run", "--silent", "wrangler", "--", "deploy", "test/bench/"+v.entry,
 			"--config", "test/bench/wrangler.toml", "--dry-run", "--outdir", v.bundle())
 		cmd.Env = append(cmd.Environ(), "WRANGLER_SEND_METRICS=false")

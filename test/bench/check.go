@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -18,10 +19,13 @@ const (
 	checkedUsers = 1000
 	// maxDeviation, in standard deviations, is passed by one honest split in 15 million.
 	maxDeviation = 5.5
+	// pointsTime is how long points may still be on their way after the last answer.
+	pointsTime = 20 * time.Second
 )
 
 // check proves that every contestant does its job, so that nothing is measured that does not work.
 func check(ctx context.Context, all []*contestant, scenarios []scenario) error {
+	canaryCounts := map[string]int{}
 	for i := range scenarios {
 		chosen := map[string][]bool{}
 		for _, c := range all {
@@ -36,6 +40,11 @@ func check(ctx context.Context, all []*contestant, scenarios []scenario) error {
 				return fmt.Errorf("check %s of %s: %w", scenarios[i].name, c.name, err)
 			}
 			chosen[c.name] = canaries
+			for _, isCanary := range canaries {
+				if isCanary {
+					canaryCounts[c.name]++
+				}
+			}
 		}
 		for user, isCanary := range chosen[perch] {
 			if chosen[javascript][user] != isCanary {
@@ -43,7 +52,7 @@ func check(ctx context.Context, all []*contestant, scenarios []scenario) error {
 			}
 		}
 	}
-	return checkUsers(ctx, all)
+	return checkPoints(ctx, all, canaryCounts, checkedUsers*len(scenarios))
 }
 
 // checkRouting sends one request per user and returns who went to the canary.
@@ -58,7 +67,6 @@ func (c *contestant) checkRouting(ctx context.Context, sc *scenario) ([]bool, er
 		if a.status != 200 {
 			return nil, fmt.Errorf("status %d: %s", a.status, a.body)
 		}
-		c.routed[a.variant]++
 		want, known := map[string]seen{"stable": sc.stable, "canary": sc.canary}[a.variant]
 		var got seen
 		err = json.Unmarshal(a.body, &got)
@@ -79,71 +87,47 @@ func (c *contestant) checkRouting(ctx context.Context, sc *scenario) ([]bool, er
 	return canaries, nil
 }
 
-// pointsTime is how long points may still be on their way after the last answer.
-const pointsTime = 20 * time.Second
-
-// checkUsers holds the points' fingerprints of Perch to those of its shell in JavaScript, which saw the same users.
-func checkUsers(ctx context.Context, all []*contestant) error {
-	saw := map[string][]map[string]any{}
+// checkPoints holds the points that went the whole way to what was answered: one per request under its variant; and
+// Perch and its shell in JavaScript must have fingerprinted the same users.
+func checkPoints(ctx context.Context, all []*contestant, canaries map[string]int, total int) error {
+	users := map[string][]map[string]any{}
 	for _, c := range all {
-		if c.name != perch && c.name != javascript {
+		if !c.routes {
 			continue
 		}
-		if err := c.checkPoints(ctx); err != nil {
-			return err
+		if err := c.awaitPoints(ctx, total); err != nil {
+			return fmt.Errorf("check points of %s: %w", c.name, err)
 		}
-		rows, err := c.query(ctx, fmt.Sprintf("SELECT %s AS user, count() AS points FROM %s GROUP BY user ORDER BY user",
+		rows, err := c.query(ctx, fmt.Sprintf("SELECT sum(%s) AS points FROM %s WHERE %s = 'canary'",
+			telemetry.SampleInterval, c.stack.Dataset, telemetry.Variant))
+		if err != nil {
+			return fmt.Errorf("check points of %s: %w", c.name, err)
+		}
+		if len(rows) != 1 || fmt.Sprint(rows[0]["points"]) != strconv.Itoa(canaries[c.name]) {
+			return fmt.Errorf("check points of %s: canary has %v, but %d answers were canary", c.name, rows, canaries[c.name])
+		}
+		users[c.name], err = c.query(ctx, fmt.Sprintf("SELECT %s AS user, count() AS points FROM %s GROUP BY user ORDER BY user",
 			telemetry.User, c.stack.Dataset))
 		if err != nil {
 			return fmt.Errorf("check points of %s: %w", c.name, err)
 		}
-		saw[c.name] = rows
-	}
-	if len(saw[perch]) != checkedUsers || !reflect.DeepEqual(saw[perch], saw[javascript]) {
-		return fmt.Errorf("check users: %d are in the points of Perch, and %d others or the same in its shell's in JavaScript; want the same %d",
-			len(saw[perch]), len(saw[javascript]), checkedUsers)
-	}
-	return nil
-}
-
-// checkPoints holds the points to the answers' headers: one per routed request, under its variant.
-func (c *contestant) checkPoints(ctx context.Context) error {
-	if !c.routes {
-		return nil
-	}
-	if err := c.awaitPoints(ctx); err != nil {
-		return fmt.Errorf("check points of %s: %w", c.name, err)
-	}
-	rows, err := c.query(ctx, fmt.Sprintf("SELECT %s AS variant, sum(%s) AS points FROM %s GROUP BY variant",
-		telemetry.Variant, telemetry.SampleInterval, c.stack.Dataset))
-	if err != nil {
-		return fmt.Errorf("check points of %s: %w", c.name, err)
-	}
-	counted := map[string]int{}
-	for _, row := range rows {
-		points, err := strconv.Atoi(fmt.Sprint(row["points"]))
-		if err != nil {
-			return fmt.Errorf("check points of %s: %w", c.name, err)
+		if len(users[c.name]) != checkedUsers {
+			return fmt.Errorf("check points of %s: there are %d users of %d", c.name, len(users[c.name]), checkedUsers)
 		}
-		counted[fmt.Sprint(row["variant"])] = points
 	}
-	if !maps.Equal(counted, c.routed) {
-		return fmt.Errorf("check points of %s: there are %v, but the answers were %v", c.name, counted, c.routed)
+	if !reflect.DeepEqual(users[perch], users[javascript]) {
+		return errors.New("check points: Perch and its shell in JavaScript have other fingerprints for the same users")
 	}
 	return nil
 }
 
-// awaitPoints waits until there is a point for every answer.
-func (c *contestant) awaitPoints(ctx context.Context) error {
-	answers := 0
-	for _, n := range c.routed {
-		answers += n
-	}
+// awaitPoints waits until there are as many points as answers.
+func (c *contestant) awaitPoints(ctx context.Context, answers int) error {
 	ctx, cancel := context.WithTimeout(ctx, pointsTime)
 	defer cancel()
 	for {
 		points, err := c.stack.Flush(ctx)
-		if err != nil || points >= answers {
+		if err != nil || points == answers {
 			return err
 		}
 		select {
@@ -152,4 +136,23 @@ func (c *contestant) awaitPoints(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// checkCounted holds the points of timed requests to their answers: the worker counts them itself.
+func (c *contestant) checkCounted(ctx context.Context) error {
+	if !c.routes {
+		return nil
+	}
+	counted := map[string]int{}
+	a, err := c.client.get(ctx, "/_bench/points")
+	if err == nil {
+		err = json.Unmarshal(a, &counted)
+	}
+	if err != nil {
+		return fmt.Errorf("check points of %s: %w", c.name, err)
+	}
+	if !maps.Equal(counted, c.routed) {
+		return fmt.Errorf("check points of %s: there are %v, but the answers were %v", c.name, counted, c.routed)
+	}
+	return nil
 }

@@ -85,6 +85,20 @@ func (c *client) do(ctx context.Context, sc *scenario, user int, wantEcho bool) 
 	return a, err
 }
 
+// get reads what is at a path.
+func (c *client) get(ctx context.Context, path string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base.JoinPath(path).String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	return io.ReadAll(response.Body)
+}
+
 // sendAll sends n requests over all connections at once and counts the answers by variant.
 func (c *contestant) sendAll(ctx context.Context, sc *scenario, n int) error {
 	var (

@@ -18,7 +18,7 @@ type contestant struct {
 	pid    int
 	client *client
 	stack  *stack.Stack   // nil where no worker runs
-	routed map[string]int // answers by x-perch-variant since the start
+	routed map[string]int // timed answers by x-perch-variant
 }
 
 // startContestants starts one stack per variant, all alive at once, and adds the upstream itself.

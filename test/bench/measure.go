@@ -39,7 +39,7 @@ func measureRound(ctx context.Context, o options, up *upstream, scenarios []scen
 		}
 	}
 	for _, c := range all {
-		if err := c.checkPoints(ctx); err != nil {
+		if err := c.checkCounted(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -43,7 +43,7 @@ func measureMemory(ctx context.Context, n int, up *upstream, scenarios []scenari
 		m.Bytes = append(m.Bytes, bytes)
 	}
 	m.Growth = growth(m.Bytes)
-	return m, c.checkPoints(ctx)
+	return m, c.checkCounted(ctx)
 }
 
 // growth returns by how much the mean of the last third exceeds that of the middle third, as a share of the latter.

@@ -2,6 +2,8 @@
 // same split, answer headers and points, but no fallbacks, rules or overrides,
 // and nothing that the three scenarios do not need.
 
+import { counted } from "./points.ts";
+
 interface Env {
   ROLLOUTS: KVNamespace;
   ANALYTICS: AnalyticsEngineDataset;
@@ -48,7 +50,7 @@ function upstream(target: Target, env: Env, rest: string): string {
   return `${env.REPLICATE_BASE_URL}/predictions`;
 }
 
-export default {
+export default counted({
   async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
     const startedAt = Date.now();
     const { pathname } = new URL(request.url);
@@ -94,7 +96,7 @@ export default {
     answer.headers.set("server-timing", `upstream;dur=${firstByteMS}`);
     return answer;
   },
-} satisfies ExportedHandler<Env>;
+});
 
 interface Routed {
   service: string;

@@ -3,5 +3,6 @@
 
 import { createWorker } from "../../worker/shell/worker.ts";
 import { JavaScriptCore } from "./jscore.ts";
+import { counted } from "./points.ts";
 
-export default createWorker(new JavaScriptCore());
+export default counted(createWorker(new JavaScriptCore()));
