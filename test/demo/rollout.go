@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	requestsPerSecond = 250
-	// kvSettled is when a write has reached every place: cacheTtl and refresh, scaled, with room to spare.
-	kvSettled = 35*time.Second/timeScale + time.Second
+	requestsPerSecond = 300
+	warmUp            = 3 * time.Second // connections and processes are cold at first
+	// kvSettled is when a write has reached every place: cacheTtl and the oldest age, scaled, with room to spare.
+	kvSettled = 45*time.Second/timeScale + 500*time.Millisecond
 )
 
 // act is one rollout of the demo.
@@ -57,7 +58,9 @@ func (s *stage) rollout(ctx context.Context, a act) (outcome, error) {
 		return o, err
 	}
 	watch := s.watchShare(traffic, &loading)
-
+	if err := wait(ctx, warmUp); err != nil {
+		return o, err
+	}
 	err = s.orchestrator(ctx, exitDone, "start", "--canary", "version="+model+":"+a.version, model)
 	if err == nil {
 		err = s.orchestrator(ctx, a.exit, "run", model)

@@ -59,7 +59,7 @@ func openStage(ctx context.Context, stdout, stderr *os.File) (*stage, error) {
 	s, err := stack.Start(ctx, stack.Options{Places: 2, TimeScale: timeScale, Vars: map[string]string{
 		"REPLICATE_BASE_URL": up.URL() + "/v1",
 		"PERCH_REFRESH_MS":   fmt.Sprint(5_000 / timeScale),
-		"PERCH_MAX_AGE_MS":   fmt.Sprint(60_000 / timeScale),
+		"PERCH_MAX_AGE_MS":   fmt.Sprint(15_000 / timeScale),
 	}})
 	if err != nil {
 		return nil, errors.Join(err, up.Close())

@@ -254,6 +254,41 @@ func TestRunPromotes(t *testing.T) {
 	require.Subset(t, shares, []float64{5, 20, 50, 100})
 }
 
+// TestSetByHand: the hand on the lever reaches every place, both ways.
+func TestSetByHand(t *testing.T) {
+	w := newWorld(t, worldOptions{Places: 2, Models: []string{"acme/hand"}})
+	w.begin("acme/hand", policy)
+	w.orchestrate(exitDone, policy, "set", "--percentage", "100", "acme/hand")
+	for place := range w.stack.Places {
+		w.awaitVariant(place, "acme/hand", "user", document.Canary)
+	}
+	w.orchestrate(exitDone, policy, "set", "--percentage", "0", "acme/hand")
+	w.awaitGone("acme/hand")
+	w.orchestrate(exitDone, policy, "rollback", "acme/hand")
+	w.orchestrate(exitRefused, policy, "set", "--percentage", "5", "acme/hand")
+	w.orchestrate(exitDone, policy, "set", "--percentage", "0", "acme/hand")
+}
+
+// TestDoctor: all is well once a request has been served, and a missing
+// permission is named with its mend.
+func TestDoctor(t *testing.T) {
+	w := newWorld(t, worldOptions{Models: []string{"acme/health"}})
+	w.begin("acme/health", policy)
+	require.Equal(t, 201, w.predict(0, "acme/health", "user").Status)
+	require.Eventually(t, func() bool {
+		points, err := w.stack.Flush(t.Context())
+		require.NoError(t, err)
+		return points > 0
+	}, 10*time.Second, 20*time.Millisecond)
+	w.orchestrate(exitDone, policy, "doctor")
+
+	cmd := w.command(w.stack.API, policy, "doctor")
+	cmd.Env = append(cmd.Env, "CLOUDFLARE_API_TOKEN=local-token-kv")
+	r := w.finish(cmd)
+	require.Equal(t, 1, r.exit, r.stdout+r.stderr)
+	require.Contains(t, r.stdout, "Account Analytics: Read")
+}
+
 // TestBadInputIsRefused: set and validate say what is allowed, and write nothing.
 func TestBadInputIsRefused(t *testing.T) {
 	w := newWorld(t, worldOptions{Models: []string{"acme/input"}})

@@ -27,10 +27,10 @@ import (
 const (
 	timeScale = 30
 	cacheTime = 30 * time.Second / timeScale // KV's cacheTtl
-	maxAge    = 60 * time.Second / timeScale // after which a document is read anew
+	maxAge    = 15 * time.Second / timeScale // after which a document is read anew
 	refresh   = 5 * time.Second / timeScale
 	// settled is when a write has reached every place, an idle one included.
-	settled = cacheTime + refresh + 500*time.Millisecond
+	settled = cacheTime + maxAge + 500*time.Millisecond
 )
 
 // world is a local Cloudflare with an upstream behind it.

@@ -16,7 +16,7 @@ export interface Env {
 export const replicateBase = (env: Env) =>
   (env.REPLICATE_BASE_URL || "https://api.replicate.com/v1").replace(/\/+$/, "");
 export const refreshMS = (env: Env) => positive(env.PERCH_REFRESH_MS, 5_000);
-export const maxAgeMS = (env: Env) => positive(env.PERCH_MAX_AGE_MS, 60_000);
+export const maxAgeMS = (env: Env) => positive(env.PERCH_MAX_AGE_MS, 15_000);
 
 function positive(text: string | undefined, standard: number): number {
   const n = Number(text);
