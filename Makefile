@@ -37,7 +37,7 @@ FORCE:
 
 .build/perch.wasm: .build/compiler $(worker_go)
 ifeq ($(COMPILER),tinygo)
-	tinygo build -target worker/perch.json -opt z -no-debug -o $@ ./worker
+	tinygo build -target worker/perch.json -opt z -no-debug -panic trap -o $@ ./worker
 else
 	@command -v tinygo >/dev/null || echo "TinyGo is not installed: building with the standard compiler, which makes a larger module"
 	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags='-s -w' -o $@ ./worker
