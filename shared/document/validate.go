@@ -84,7 +84,6 @@ func (d *Document) checkRules(c *checker) {
 	for i, r := range d.Rules {
 		field := "rules[" + strconv.Itoa(i) + "]"
 		c.require(field+".header", isHeaderName(r.Header), "give a header's name in lower case")
-		c.require(field+".equals", r.Equals != "", "give the value that the header must have")
 		c.require(field+".use", d.Target(r.Use) >= 0, "names no target: "+quote(r.Use))
 	}
 }
