@@ -31,7 +31,7 @@ func run(ctx context.Context, stdout, stderr *os.File) (err error) {
 	fmt.Fprintf(stdout, "worker  %s\nAPI     %s\nmodel   %s, version %s\n", s.worker(), s.stack.API, model, short(v1))
 
 	s.say("The first document: everyone on version %s", short(v1))
-	if err := s.orchestrator(ctx, 0, "init", "--stable", "version="+model+":"+v1, model); err != nil {
+	if err := s.firstDocument(ctx, v1); err != nil {
 		return err
 	}
 	good, err := s.rollout(ctx, act{

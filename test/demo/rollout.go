@@ -61,6 +61,7 @@ func (s *stage) rollout(ctx context.Context, a act) (outcome, error) {
 	if err := wait(ctx, warmUp); err != nil {
 		return o, err
 	}
+	warm := generator.Snapshot()
 	err = s.orchestrator(ctx, exitDone, "start", "--canary", "version="+model+":"+a.version, model)
 	if err == nil {
 		err = s.orchestrator(ctx, a.exit, "run", model)
@@ -79,6 +80,7 @@ func (s *stage) rollout(ctx context.Context, a act) (outcome, error) {
 	o.npm, err = stopClient()
 	stopTraffic()
 	loading.Wait()
+	o.load = o.load.Since(warm)
 	o.maxShare = watch()
 	canary := o.load.Arms[document.Canary]
 	o.startedAt, o.endedAt = canary.First, canary.Last

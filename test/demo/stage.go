@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"perch/test/stack"
@@ -75,9 +78,23 @@ func (s *stage) say(format string, args ...any) {
 	fmt.Fprintf(s.stdout, "\n── "+format+"\n", args...)
 }
 
+// firstDocument sends everyone to a version. Of what init prints it shows what
+// was done; the list of what to set on a real account is left out.
+func (s *stage) firstDocument(ctx context.Context, version string) error {
+	var printed bytes.Buffer
+	err := s.orchestratorTo(ctx, &printed, exitDone, "init", "--stable", "version="+model+":"+version, model)
+	done, _, _ := strings.Cut(printed.String(), "\n\n")
+	fmt.Fprintln(s.stdout, shortened(done))
+	return err
+}
+
 // orchestrator runs a command of the real orchestrator, shown as a user would
 // type it, and expects its exit status.
 func (s *stage) orchestrator(ctx context.Context, exit int, args ...string) error {
+	return s.orchestratorTo(ctx, s.stdout, exit, args...)
+}
+
+func (s *stage) orchestratorTo(ctx context.Context, stdout io.Writer, exit int, args ...string) error {
 	fmt.Fprint(s.stdout, "$ orchestrator")
 	for _, arg := range args {
 		fmt.Fprint(s.stdout, " ", shortened(arg))
@@ -88,7 +105,7 @@ func (s *stage) orchestrator(ctx context.Context, exit int, args ...string) erro
 		"CLOUDFLARE_BASE_URL="+s.stack.API, "CLOUDFLARE_ACCOUNT_ID="+s.stack.Account, "CLOUDFLARE_API_TOKEN="+s.stack.Token,
 		"PERCH_NAMESPACE_ID="+s.stack.Namespace, "PERCH_DATASET="+s.stack.Dataset, "PERCH_WORKER_URL="+s.worker(),
 		"PERCH_POLICY=test/demo/perch.yaml", "GITHUB_STEP_SUMMARY=", "GITHUB_OUTPUT=")
-	cmd.Stdout, cmd.Stderr = s.stdout, s.stderr
+	cmd.Stdout, cmd.Stderr = stdout, s.stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	err := cmd.Run()
 	var ended *exec.ExitError

@@ -27,7 +27,12 @@ func printTable(out io.Writer, good, bad outcome) {
 	}
 	row("largest canary share", func(o outcome) string { return document.FormatPercentage(o.maxShare) + " %" })
 	row("canary's part of all requests", func(o outcome) string { return fmt.Sprintf("%.1f %%", 100*o.load.Share(document.Canary)) })
-	row("first to last canary answer", func(o outcome) string { return seconds(o.endedAt.Sub(o.startedAt)) })
+	row("time to roll back", func(o outcome) string {
+		if o.exit != exitRolledBack {
+			return "–"
+		}
+		return seconds(o.endedAt.Sub(o.startedAt)) // from the first canary answer to the last
+	})
 	row("ended", func(o outcome) string {
 		if o.exit == exitRolledBack {
 			return "rolled back"
