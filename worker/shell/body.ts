@@ -14,22 +14,26 @@ const wholeBytes = 64 << 10;
 export type Unfound = "no-version" | "body-too-large" | "body-encoded";
 
 export class Body {
-  readonly #request: Request;
-  readonly #stream: ReadableStream<Uint8Array> | null;
-  readonly #length: number; // content-length, or NaN
-  /** Compressed: it can neither be read nor edited. */
-  readonly encoded: boolean;
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   #ended = false;
   version = "";
 
-  constructor(request: Request) {
-    this.#request = request;
-    this.#stream = request.body as ReadableStream<Uint8Array> | null;
-    this.#length = Number(request.headers.get("content-length") ?? NaN);
-    const encoding = request.headers.get("content-encoding");
-    this.encoded = encoding !== null && encoding !== "identity";
+  constructor(private readonly request: Request) {}
+
+  get #stream(): ReadableStream<Uint8Array> | null {
+    return this.request.body as ReadableStream<Uint8Array> | null;
+  }
+
+  /** The content-length, or NaN. */
+  get #length(): number {
+    return Number(this.request.headers.get("content-length") ?? NaN);
+  }
+
+  /** Compressed: it can neither be read nor edited. */
+  get encoded(): boolean {
+    const encoding = this.request.headers.get("content-encoding");
+    return encoding !== null && encoding !== "identity";
   }
 
   /** Reads on until the version is known; says why if it cannot be. */
@@ -50,9 +54,11 @@ export class Body {
 
   /** Holds chunks until the body ends or see says something. */
   async #read<T>(see: (chunk: Uint8Array) => T | undefined): Promise<T | undefined> {
-    if (this.#stream === null) return undefined;
-    if (this.#length <= wholeBytes) return see(await this.#whole());
-    const reader = this.#stream.getReader();
+    const stream = this.#stream;
+    if (stream === null) return undefined;
+    const length = this.#length;
+    if (length <= wholeBytes) return see(await this.#whole());
+    const reader = stream.getReader();
     try {
       while (!this.#ended) {
         const { done, value } = await reader.read();
@@ -60,7 +66,7 @@ export class Body {
           this.#held.push(value);
           this.#heldBytes += value.length;
         }
-        this.#ended = done || this.#heldBytes === this.#length;
+        this.#ended = done || this.#heldBytes === length;
         const seen = value && see(value);
         if (seen !== undefined) return seen;
       }
@@ -72,21 +78,22 @@ export class Body {
 
   /** Holds the body of a length that is known. It costs less than reading chunks. */
   async #whole(): Promise<Uint8Array> {
-    const bytes = new Uint8Array(await this.#request.arrayBuffer());
+    const bytes = new Uint8Array(await this.request.arrayBuffer());
     this.#held.push(bytes);
     this.#heldBytes = bytes.length;
     this.#ended = true;
     return bytes;
   }
 
-  /** The body to send: edited, or as it came; undefined if it was not touched, so that the request can go on as a whole. */
-  async send(core: Core, edit: number, version: string): Promise<BodyInit | null | undefined> {
+  /** The body to send: edited, or as it came. */
+  async send(core: Core, edit: number, version: string): Promise<BodyInit | null> {
     if (edit === Edit.none || this.encoded) return this.#asItCame();
     if (!this.#ended && this.#length <= wholeBytes) await this.#read(() => undefined);
     const editor = core.editor(edit === Edit.set ? version : "");
     const held = this.#held.map((chunk) => editor.push(chunk));
-    if (this.#ended || this.#stream === null) return join([...held, editor.close()].filter(({ length }) => length > 0));
-    const rest = this.#stream.pipeThrough(
+    const stream = this.#stream;
+    if (this.#ended || stream === null) return join([...held, editor.close()].filter(({ length }) => length > 0));
+    const rest = stream.pipeThrough(
       new TransformStream<Uint8Array, Uint8Array>({
         transform: (chunk, out) => enqueue(out, editor.push(chunk)),
         flush: (out) => enqueue(out, editor.close()),
@@ -95,11 +102,13 @@ export class Body {
     return held.length === 0 ? rest : prepend(held, rest, new IdentityTransformStream());
   }
 
-  #asItCame(): BodyInit | undefined {
-    if (this.#stream === null || (this.#heldBytes === 0 && !this.#ended)) return undefined;
+  #asItCame(): BodyInit | null {
     if (this.#ended) return join(this.#held);
-    const through = Number.isNaN(this.#length) ? new IdentityTransformStream() : new FixedLengthStream(this.#length);
-    return prepend(this.#held, this.#stream, through);
+    const stream = this.#stream;
+    if (stream === null || this.#heldBytes === 0) return stream;
+    const length = this.#length;
+    const through = Number.isNaN(length) ? new IdentityTransformStream() : new FixedLengthStream(length);
+    return prepend(this.#held, stream, through);
   }
 }
 

@@ -38,7 +38,8 @@ class Instance {
   readonly exports: Exports;
   readonly inputBytes: number;
   readonly #start: number;
-  #view: Uint8Array;
+  #view: Uint8Array; // the memory
+  #input: Uint8Array;
 
   constructor() {
     const instance = new WebAssembly.Instance(
@@ -49,31 +50,37 @@ class Instance {
     this.exports._initialize();
     this.#start = this.exports.input();
     this.inputBytes = this.exports.input_bytes();
-    this.#view = new Uint8Array(this.exports.memory.buffer);
+    this.#view = this.#input = new Uint8Array();
+    this.#look();
   }
 
-  /** The memory, viewed anew if it has grown. */
-  #memory(): Uint8Array {
-    if (this.#view.buffer !== this.exports.memory.buffer) this.#view = new Uint8Array(this.exports.memory.buffer);
-    return this.#view;
+  /** Views the memory anew if it has grown. */
+  #look(): void {
+    const { buffer } = this.exports.memory;
+    if (this.#view.buffer === buffer) return;
+    this.#view = new Uint8Array(buffer);
+    this.#input = new Uint8Array(buffer, this.#start, this.inputBytes);
   }
 
   /** Writes text into the input at an offset and returns its length in bytes. */
   write(text: string, offset = 0): number {
-    const from = this.#start + offset;
-    const { read, written } = encoder.encodeInto(text, this.#memory().subarray(from, this.#start + this.inputBytes));
+    this.#look();
+    const { read, written } = encoder.encodeInto(text, offset === 0 ? this.#input : this.#input.subarray(offset));
     if (read < text.length) throw new TooLong("longer than the core's input");
     return written;
   }
 
   writeBytes(bytes: Uint8Array): number {
-    this.#memory().set(bytes, this.#start);
+    this.#look();
+    this.#input.set(bytes);
     return bytes.length;
   }
 
   output(): Uint8Array {
     const from = this.exports.output();
-    return this.#memory().subarray(from, from + this.exports.output_bytes());
+    const bytes = this.exports.output_bytes();
+    this.#look();
+    return this.#view.subarray(from, from + bytes);
   }
 
   text(): string {

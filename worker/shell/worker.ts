@@ -9,7 +9,7 @@ import { log, replicateBase } from "./env.ts";
 import type { Env } from "./env.ts";
 import { record } from "./record.ts";
 import { Rollouts } from "./rollouts.ts";
-import { answer, onward, problem, targetURL, traceOf, withholdCredentials } from "./upstream.ts";
+import { answer, problem, requestHeaders, targetURL, traceOf, withholdCredentials } from "./upstream.ts";
 import type { Trace } from "./upstream.ts";
 
 /** A request on its way. */
@@ -120,7 +120,7 @@ function decide(p: Passage, loaded: Loaded): Decision & { cookie: string } {
   const { headers } = p.request;
   const { plan } = loaded;
   const random = crypto.randomUUID();
-  const client = plan.from === "token" ? headers.get("authorization") : headers.get("cf-connecting-ip");
+  const client = plan.from && headers.get(plan.from === "token" ? "authorization" : "cf-connecting-ip");
   const question = {
     override: p.route.variant || (plan.overrides ? (headers.get("x-perch-variant") ?? "") : ""),
     client: client ?? "",
@@ -136,12 +136,13 @@ function decide(p: Passage, loaded: Loaded): Decision & { cookie: string } {
 async function toTarget(p: Passage, loaded: Loaded, choice: Choice & { cookie?: string }): Promise<Response> {
   const { target } = choice;
   const { request, trace } = p;
+  const headers = requestHeaders(request, trace);
+  withholdCredentials(headers, target);
+  if (choice.edit !== Edit.none) headers.delete("content-length");
+  const body = await p.body.send(p.core, choice.edit, target.version);
   const to = targetURL(target, p.route.endpoint, replicateBase(p.env), p.route.rest, p.url.search);
-  const sent = onward(request, to, await p.body.send(p.core, choice.edit, target.version), trace);
-  withholdCredentials(sent.headers, target);
-  if (choice.edit !== Edit.none) sent.headers.delete("content-length");
   const askedAt = Date.now();
-  const outcome = await ask(sent, request.signal);
+  const outcome = await ask(request, to, headers, body);
   const now = Date.now();
   if (!p.route.undecided) {
     const { reason, user } = choice;
@@ -174,12 +175,18 @@ async function later(work: () => void): Promise<void> {
   }
 }
 
-async function ask(sent: Request, client: AbortSignal): Promise<{ response?: Response; failure: number }> {
+async function ask(
+  request: Request,
+  to: string,
+  headers: Headers,
+  body: BodyInit | null,
+): Promise<{ response?: Response; failure: number }> {
   try {
-    return { response: await fetch(sent), failure: Failure.none };
+    const response = await fetch(to, { method: request.method, headers, body, redirect: "manual" });
+    return { response, failure: Failure.none };
   } catch (error) {
     log("upstream", { error: String(error) });
-    return { failure: client.aborted ? Failure.clientGone : Failure.connect };
+    return { failure: request.signal.aborted ? Failure.clientGone : Failure.connect };
   }
 }
 
@@ -202,8 +209,8 @@ async function unrouted(p: Passage, reason: string): Promise<Response> {
 async function toReplicate(p: Passage, own: Record<string, string>): Promise<Response> {
   const { request, route } = p;
   const url = replicateBase(p.env) + route.rest + p.url.search;
-  const sent = onward(request, url, await p.body.send(p.core, Edit.none, ""), p.trace);
-  const { response } = await ask(sent, request.signal);
+  const body = await p.body.send(p.core, Edit.none, "");
+  const { response } = await ask(request, url, requestHeaders(request, p.trace), body);
   const answered = response ?? problem(502, "Bad gateway", "Replicate did not answer");
   return answer(answered, { ...own, "x-perch-trace": p.trace.id });
 }
