@@ -29,10 +29,10 @@ func main() {
 	}
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds, each with new processes")
-	flag.IntVar(&o.blocks, "blocks", 14, "blocks per round, scenario and variant")
+	flag.IntVar(&o.blocks, "blocks", 12, "blocks per round, scenario and variant")
 	flag.IntVar(&o.requests, "requests", 500, "requests per block")
-	flag.IntVar(&o.warmUp, "warm-up", 3000, "requests per scenario and variant before the first block")
-	flag.IntVar(&o.memory, "memory", 100_000, "requests of the memory run; 0 leaves it out")
+	flag.IntVar(&o.warmUp, "warm-up", 2000, "requests per scenario and variant before the first block")
+	flag.IntVar(&o.memory, "memory", 200_000, "requests of the memory run; 0 leaves it out")
 	flag.StringVar(&o.output, "output", ".build/bench.json", "file for the figures")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestQuantile(t *testing.T) {
+	sorted := []float64{1, 2, 4, 8}
+	for _, c := range []struct {
+		name    string
+		q, want float64
+	}{
+		{"least", 0, 1},
+		{"greatest", 1, 8},
+		{"between the middle two", 0.5, 3},
+		{"interpolated", 0.9, 6.8},
+	} {
+		t.Run(c.name, func(t *testing.T) { require.InDelta(t, c.want, quantile(sorted, c.q), 1e-9) })
+	}
+	require.Equal(t, 4.0, median([]float64{8, 1, 4}))
+	require.Equal(t, 7.0, median([]float64{7}))
+}
+
+// The interval must cover the true median about as often as it says: a narrower one would call noise a result.
+func TestMedianIntervalCovers(t *testing.T) {
+	const trials, truth = 300, 1.1
+	random := rand.New(rand.NewPCG(7, 11))
+	covered := 0
+	for range trials {
+		xs := make([]float64, 42)
+		for i := range xs {
+			xs[i] = truth + 0.1*random.NormFloat64()
+		}
+		if low, high := medianInterval(xs); low <= truth && truth <= high {
+			covered++
+		}
+	}
+	require.Greater(t, covered, trials*90/100)
+	require.Less(t, covered, trials)
+}
+
+func TestVerdict(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		ratio ratio
+		want  string
+		holds bool
+	}{
+		{"well below", ratio{Low: 0.98, Median: 1.00, High: 1.02, Most: 1.05}, "holds", true},
+		{"below, but it might be above", ratio{Low: 0.98, Median: 1.02, High: 1.06, Most: 1.05}, "holds, within the noise", true},
+		{"above, but it might be below", ratio{Low: 1.02, Median: 1.06, High: 1.10, Most: 1.05}, "PASSED, within the noise", false},
+		{"well above", ratio{Low: 1.08, Median: 1.10, High: 1.12, Most: 1.05}, "PASSED", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.Equal(t, c.want, c.ratio.verdict())
+			require.Equal(t, c.holds, c.ratio.holds())
+		})
+	}
+}
+
+func TestGrowth(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		series []int64
+		want   float64
+	}{
+		{"rises first, then level", []int64{10, 40, 50, 50, 50, 50}, 0},
+		{"a leak", []int64{10, 20, 30, 40, 50, 60}, 55.0/35 - 1},
+		{"two thirds of what does not divide", []int64{1, 1, 10, 10, 11, 11}, 0.1},
+	} {
+		t.Run(c.name, func(t *testing.T) { require.InDelta(t, c.want, growth(c.series), 1e-9) })
+	}
+}
+
+func TestCompareGatesEveryScenario(t *testing.T) {
+	block := func(perchMicros float64) map[string][]float64 {
+		return map[string][]float64{perch: {perchMicros, perchMicros}, javascript: {100, 100}, handmade: {90, 90}}
+	}
+	r := report{Limits: limits, scenarios: []scenario{{name: "one"}, {name: "two"}}}
+	r.rounds = []samples{{"one": block(102), "two": block(104)}, {"one": block(102), "two": block(104)}}
+	r.compare()
+	require.True(t, r.holds())
+	require.InDelta(t, 1.02, r.Scenarios[0].Ratios[0].Median, 1e-9)
+	require.Equal(t, 4, r.Scenarios[0].Ratios[0].Blocks)
+
+	r.Scenarios, r.rounds = nil, []samples{{"one": block(102), "two": block(106)}}
+	r.compare()
+	require.False(t, r.holds(), "the second scenario costs 1.06 of JavaScript")
+}
