@@ -16,7 +16,11 @@ const noted = async (url, init) => {
 };
 
 for (let i = 0; running; i++) {
-  const user = (url, init) => noted(url, { ...init, headers: { ...Object.fromEntries(new Headers(init?.headers)), "x-user-id": `npm-${i % 200}` } });
+  const user = (url, init) =>
+    noted(url, {
+      ...init,
+      headers: { ...Object.fromEntries(new Headers(init?.headers)), "x-user-id": `npm-${i % 200}` },
+    });
   const replicate = new Replicate({ auth: "demo-token", baseUrl, fetch: user, useFileOutput: false });
   let ended = "ok";
   try {

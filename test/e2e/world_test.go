@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,8 +47,11 @@ type worldOptions struct {
 	Models []string // owner/name, each with a stable and a canary version
 }
 
+// newWorld starts one. Tests mostly wait, so those with a world of their own run
+// side by side.
 func newWorld(t *testing.T, o worldOptions) *world {
 	t.Helper()
+	t.Parallel()
 	up, err := upstream.New(upstream.Options{Catalog: catalog(o.Models), Seed: 1})
 	require.NoError(t, err)
 	require.NoError(t, up.Start("127.0.0.1:0"))
@@ -224,20 +226,3 @@ func (w *world) ranOn(entries []upstream.Entry) map[string]string {
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
 func pad(n int) string { return string(bytes.Repeat([]byte("x"), n)) }
-
-// trapWorker is a bundle whose core panics for the user perch-trap.
-func trapWorker(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	files, err := filepath.Glob("../../.build/worker/*")
-	require.NoError(t, err)
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		if strings.HasSuffix(file, ".wasm") {
-			text = buildTrapCore(t)
-		}
-		require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o600))
-	}
-	return dir
-}
