@@ -2,7 +2,7 @@
 
 import { join } from "./bytes.ts";
 import { Edit, Search } from "./core.ts";
-import type { Core } from "./core.ts";
+import type { Core, Editor } from "./core.ts";
 
 /** How much of a body is held while its version is looked for, in bytes. */
 export const maxHeldBytes = 8 << 20;
@@ -54,10 +54,10 @@ export class Body {
 
   /** Holds chunks until the body ends or see says something. */
   async #read<T>(see: (chunk: Uint8Array) => T | undefined): Promise<T | undefined> {
-    const stream = this.#stream;
-    if (stream === null) return undefined;
     const length = this.#length;
     if (length <= wholeBytes) return see(await this.#whole());
+    const stream = this.#stream;
+    if (stream === null) return undefined;
     const reader = stream.getReader();
     try {
       while (!this.#ended) {
@@ -90,16 +90,14 @@ export class Body {
     if (edit === Edit.none || this.encoded) return this.#asItCame();
     if (!this.#ended && this.#length <= wholeBytes) await this.#read(() => undefined);
     const editor = core.editor(edit === Edit.set ? version : "");
-    const held = this.#held.map((chunk) => editor.push(chunk));
     const stream = this.#stream;
-    if (this.#ended || stream === null) return join([...held, editor.close()].filter(({ length }) => length > 0));
-    const rest = stream.pipeThrough(
-      new TransformStream<Uint8Array, Uint8Array>({
-        transform: (chunk, out) => enqueue(out, editor.push(chunk)),
-        flush: (out) => enqueue(out, editor.close()),
-      }),
-    );
-    return held.length === 0 ? rest : prepend(held, rest, new IdentityTransformStream());
+    if (!this.#ended && stream !== null) return edited(this.#held, stream, editor);
+    try {
+      const pieces = this.#held.map((chunk) => editor.push(chunk));
+      return join([...pieces, editor.close()].filter(({ length }) => length > 0));
+    } finally {
+      editor.close();
+    }
   }
 
   #asItCame(): BodyInit | null {
@@ -110,10 +108,6 @@ export class Body {
     const through = Number.isNaN(length) ? new IdentityTransformStream() : new FixedLengthStream(length);
     return prepend(this.#held, stream, through);
   }
-}
-
-function enqueue(out: TransformStreamDefaultController<Uint8Array>, chunk: Uint8Array): void {
-  if (chunk.length > 0) out.enqueue(chunk);
 }
 
 /** A stream of what was held, then the rest. */
@@ -129,6 +123,29 @@ function prepend(
     await rest.pipeTo(through.writable);
   };
   // Whoever reads the stream sees the failure; here it has nobody to be told.
+  write().catch(() => undefined);
+  return through.readable;
+}
+
+/** A stream of what was held and the rest, edited; the editor is closed however it ends. */
+function edited(held: Uint8Array[], rest: ReadableStream<Uint8Array>, editor: Editor): ReadableStream {
+  const through = new IdentityTransformStream();
+  const write = async () => {
+    const writer = through.writable.getWriter();
+    const send = async (chunk: Uint8Array) => {
+      if (chunk.length > 0) await writer.write(chunk);
+    };
+    try {
+      for (const chunk of held) await send(editor.push(chunk));
+      for await (const chunk of rest) await send(editor.push(chunk));
+      await send(editor.close());
+      await writer.close();
+    } catch (error) {
+      await writer.abort(error);
+    } finally {
+      editor.close();
+    }
+  };
   write().catch(() => undefined);
   return through.readable;
 }

@@ -78,6 +78,7 @@ export interface Finder {
 
 export interface Editor {
   push(chunk: Uint8Array): Uint8Array;
+  /** What was still held back; nothing the second time. */
   close(): Uint8Array;
 }
 

@@ -1,7 +1,7 @@
 // Rollout documents and aliases: from KV, kept in the isolate, with the last
 // good document in the colo's cache for the time when KV is away.
 
-import { Unusable } from "./core.ts";
+import { Trap, Unusable } from "./core.ts";
 import type { Core, Loaded, ServiceKeys } from "./core.ts";
 import { log, maxAgeMS, refreshMS } from "./env.ts";
 import type { Env } from "./env.ts";
@@ -27,43 +27,46 @@ export interface Found {
   unreachable: boolean; // KV did not answer, so that there may be a document
 }
 
+/** The service that an alias names, or why there is none. */
+export interface Aliased {
+  keys?: ServiceKeys;
+  unreachable: boolean;
+}
+
+const unreachable = "unreachable";
+
 export class Rollouts {
   #entries = new Map<string, Entry>();
   constructor(private readonly core: Core) {}
 
   /** The document of a service, or of the service that its name is an alias of. */
   async find(keys: ServiceKeys, env: Env, ctx: ExecutionContext, hops = 0): Promise<Found> {
-    const entry = await this.#current(keys.rollout, env, ctx, (previous) =>
-      this.#readService(keys, previous, env, ctx),
-    );
+    const entry = await this.#current(keys.rollout, env, ctx, () => this.#readService(keys, env, ctx));
     if (entry.loaded === undefined && entry.aliasOf !== undefined && hops < maxAliasHops) {
       const target = this.core.resolveService(entry.aliasOf);
       if (target) return this.find(target, env, ctx, hops + 1);
     }
-    return { loaded: entry.loaded, unreachable: entry.trouble === "unreachable" };
+    return { loaded: entry.loaded, unreachable: entry.trouble === unreachable };
   }
 
   /** The service that an alias key names. */
-  async alias(key: string, env: Env, ctx: ExecutionContext): Promise<ServiceKeys | undefined> {
-    const entry = await this.#current(key, env, ctx, (previous) => this.#readAlias(key, previous, env));
-    return entry.aliasOf === undefined ? undefined : this.core.resolveService(entry.aliasOf);
+  async alias(key: string, env: Env, ctx: ExecutionContext): Promise<Aliased> {
+    const entry = await this.#current(key, env, ctx, () => this.#readAlias(key, env));
+    const keys = entry.aliasOf === undefined ? undefined : this.core.resolveService(entry.aliasOf);
+    return { keys, unreachable: entry.trouble === unreachable };
   }
 
   /** An entry that is young enough; old ones are read anew, ageing ones behind the request's back. */
-  async #current(
-    key: string,
-    env: Env,
-    ctx: ExecutionContext,
-    read: (previous: Entry | undefined) => Promise<Entry>,
-  ): Promise<Entry> {
+  async #current(key: string, env: Env, ctx: ExecutionContext, read: () => Promise<Entry>): Promise<Entry> {
     const now = Date.now();
     const entry = this.#entries.get(key);
-    if (entry === undefined || now - entry.readAt >= maxAgeMS(env)) return this.#keep(key, await read(entry));
+    if (entry === undefined || now - entry.readAt >= maxAgeMS(env)) return this.#keep(key, await read());
     // A refresh that its request could not finish must not stop later ones.
     const due = Math.max(entry.readAt, entry.refreshedAt) + refreshMS(env);
     if (now >= due) {
       entry.refreshedAt = now;
-      ctx.waitUntil(read(entry).then((next) => this.#keep(key, next)));
+      const refresh = read().then((next) => this.#keep(key, next));
+      ctx.waitUntil(refresh.catch((error: unknown) => log("refresh", { key, error: String(error) })));
     }
     return entry;
   }
@@ -77,23 +80,34 @@ export class Rollouts {
     return entry;
   }
 
+  /** Drops an entry. Those without a document go first: anybody can ask for names that nobody has. */
   #dropOldest(): void {
-    for (const [key, entry] of this.#entries) {
-      if (entry.loaded) this.core.release(entry.loaded);
-      this.#entries.delete(key);
-      return;
+    let oldest: string | undefined;
+    for (const [key, { loaded }] of this.#entries) {
+      oldest ??= key;
+      if (loaded) continue;
+      oldest = key;
+      break;
     }
+    if (oldest === undefined) return;
+    const { loaded } = this.#entries.get(oldest) ?? {};
+    if (loaded) this.core.release(loaded);
+    this.#entries.delete(oldest);
   }
 
-  async #readService(keys: ServiceKeys, previous: Entry | undefined, env: Env, ctx: ExecutionContext): Promise<Entry> {
+  async #readService(keys: ServiceKeys, env: Env, ctx: ExecutionContext): Promise<Entry> {
     const values = await readKV(env, [keys.rollout, keys.halt]);
-    const now = Date.now();
-    const next: Entry = { readAt: now, refreshedAt: now, copiedAt: previous?.copiedAt ?? 0, loaded: previous?.loaded };
-    if (values === undefined) return this.#lastGood(keys, next, previous, "unreachable");
+    // Another request may have read while this one waited: what it found is the last good document now.
+    const previous = this.#entries.get(keys.rollout);
+    const next = entryAfter(previous);
+    if (values === undefined) return this.#lastGood(keys, next, previous, unreachable);
     const text = values.get(keys.rollout) ?? null;
     const halt = values.get(keys.halt) ?? "";
-    if (text === null && !previous?.loaded && keys.alias !== "") {
-      next.aliasOf = aliasOf((await readKV(env, [keys.alias]))?.get(keys.alias) ?? null);
+    next.aliasOf = undefined;
+    if (text === null && !next.loaded && keys.alias !== "") {
+      const aliases = await readKV(env, [keys.alias]);
+      if (aliases === undefined) return this.#lastGood(keys, next, previous, unreachable, halt);
+      next.aliasOf = aliasOf(aliases.get(keys.alias) ?? null);
       if (next.aliasOf !== undefined) return next;
     }
     const trouble = text === null ? "missing" : this.#load(next, text, halt);
@@ -109,7 +123,7 @@ export class Rollouts {
       entry.loaded = this.core.load(text, halt);
       return undefined;
     } catch (error) {
-      if (error instanceof Unusable) return error.message;
+      if (error instanceof Unusable || error instanceof Trap) return error.message;
       throw error;
     }
   }
@@ -143,12 +157,21 @@ export class Rollouts {
     ctx.waitUntil(caches.default.put(copyURL(keys), copy).catch(() => undefined));
   }
 
-  async #readAlias(key: string, previous: Entry | undefined, env: Env): Promise<Entry> {
+  async #readAlias(key: string, env: Env): Promise<Entry> {
     const values = await readKV(env, [key]);
-    const now = Date.now();
-    const aliased = values === undefined ? previous?.aliasOf : aliasOf(values.get(key) ?? null);
-    return { readAt: now, refreshedAt: now, copiedAt: 0, aliasOf: aliased };
+    const previous = this.#entries.get(key);
+    const next = entryAfter(previous);
+    if (values !== undefined) return { ...next, aliasOf: aliasOf(values.get(key) ?? null) };
+    if (previous?.trouble !== unreachable) log("alias", { key, trouble: unreachable });
+    return { ...next, trouble: unreachable };
   }
+}
+
+/** An entry that was read now, with all that is known from before. */
+function entryAfter(previous: Entry | undefined): Entry {
+  const now = Date.now();
+  const { loaded, aliasOf, copiedAt = 0 } = previous ?? {};
+  return { readAt: now, refreshedAt: now, loaded, aliasOf, copiedAt };
 }
 
 /** The values, or undefined if KV did not give them. */
@@ -157,10 +180,13 @@ async function readKV(env: Env, keys: string[]): Promise<Map<string, string | nu
   const timeout = new Promise<undefined>((resolve) => {
     timer = setTimeout(() => resolve(undefined), kvTimeoutMS);
   });
-  const values = env.ROLLOUTS.get(keys, { type: "text", cacheTtl }).catch(() => undefined);
-  const result = await Promise.race([values, timeout]);
-  clearTimeout(timer);
-  return result;
+  try {
+    return await Promise.race([env.ROLLOUTS.get(keys, { type: "text", cacheTtl }), timeout]);
+  } catch {
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 const copyURL = (keys: ServiceKeys) => `https://perch.invalid/${encodeURIComponent(keys.rollout)}`;

@@ -32,6 +32,7 @@ interface Exports {
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const nothing = new Uint8Array();
 
 /** One running instance and its exchange buffers. */
 class Instance {
@@ -77,8 +78,9 @@ class Instance {
   }
 
   output(): Uint8Array {
-    const from = this.exports.output();
     const bytes = this.exports.output_bytes();
+    if (bytes === 0) return nothing;
+    const from = this.exports.output();
     this.#look();
     return this.#view.subarray(from, from + bytes);
   }
@@ -95,6 +97,7 @@ class Instance {
 class WasmLoaded implements Loaded {
   instance?: Instance; // that holds the document under handle
   handle = 0;
+  released = false; // held no longer than a call takes
   constructor(
     readonly text: string,
     readonly halt: string,
@@ -127,22 +130,24 @@ export class WasmCore implements Core {
   #services = new Memo<ServiceKeys | undefined>();
   #classes = new Memo<{ outcome: string; errorClass: string }>();
 
-  /** Runs one call; any failure within is a trap that ends the instance. */
-  #call<T>(call: (instance: Instance) => T): T {
+  /** Runs one call; any failure within is a trap that ends the instance, if a trap has not yet. */
+  #call<T>(call: (instance: Instance) => T, instance = this.#instance): T {
     try {
-      this.#instance ??= new Instance();
-      return call(this.#instance);
+      instance ??= this.#instance = new Instance();
+      return call(instance);
     } catch (error) {
       if (error instanceof Unusable || error instanceof TooLong) throw error;
-      this.#instance = undefined;
-      this.traps++;
-      console.error(JSON.stringify({ perch: "trap", error: String(error) }));
+      if (instance === this.#instance) {
+        this.#instance = undefined;
+        this.traps++;
+        console.error(JSON.stringify({ perch: "trap", error: String(error) }));
+      }
       throw new Trap(String(error));
     }
   }
 
   resolve(method: string, path: string, service: string, upgrade: boolean): Route {
-    const question = `${method}\n${path}\n${service}\n${upgrade ? "1" : ""}`;
+    const question = `${method}\n${path}\n${oneLine(service)}\n${upgrade ? "1" : ""}`;
     return this.#routes.of(question, () =>
       this.#call((core) => {
         const code = core.exports.resolve(core.write(question));
@@ -201,26 +206,40 @@ export class WasmCore implements Core {
     return handle;
   }
 
-  /** The handle of a document, which a new instance does not know yet. */
-  #handle(core: Instance, loaded: WasmLoaded): number {
-    if (loaded.instance !== core) {
-      loaded.handle = this.#load(core, loaded.text, loaded.halt);
-      loaded.instance = core;
-    }
-    return loaded.handle;
+  /** Runs a call on a document. A new instance does not know it yet, and a released one must not stay. */
+  #callOn<T>(loaded: WasmLoaded, call: (core: Instance, handle: number) => T): T {
+    return this.#call((core) => {
+      if (loaded.instance !== core) {
+        loaded.handle = this.#load(core, loaded.text, loaded.halt);
+        loaded.instance = core;
+      }
+      try {
+        return call(core, loaded.handle);
+      } finally {
+        if (loaded.released) this.#forget(core, loaded);
+      }
+    });
   }
 
-  release(loaded: WasmLoaded): void {
-    if (loaded.instance === undefined || loaded.instance !== this.#instance) return;
-    this.#call((core) => core.exports.release(loaded.handle));
+  #forget(core: Instance, loaded: WasmLoaded): void {
+    core.exports.release(loaded.handle);
     loaded.instance = undefined;
   }
 
+  release(loaded: WasmLoaded): void {
+    loaded.released = true;
+    if (loaded.instance === undefined || loaded.instance !== this.#instance) return;
+    try {
+      this.#call((core) => this.#forget(core, loaded));
+    } catch {
+      // It went with the instance.
+    }
+  }
+
   decide(loaded: WasmLoaded, q: Question, now: number, endpoint: number): Decision {
-    return this.#call((core) => {
-      const handle = this.#handle(core, loaded);
+    return this.#callOn(loaded, (core, handle) => {
       const n = core.write(
-        `${q.override}\n${q.client}\n${q.random}\n${q.cookie}\n${q.version}\n${q.headers.join("\n")}`,
+        `${q.override}\n${q.client}\n${q.random}\n${q.cookie}\n${oneLine(q.version)}\n${q.headers.join("\n")}`,
       );
       const code = core.exports.decide(handle, n, Math.floor(now / 2 ** 32), now >>> 0, endpoint);
       const [reason = "", user = "", bucket = ""] = core.lines();
@@ -229,10 +248,9 @@ export class WasmCore implements Core {
   }
 
   stable(loaded: WasmLoaded, version: string, endpoint: number) {
-    return this.#call((core) => {
-      const handle = this.#handle(core, loaded);
-      return picked(loaded.plan, core.exports.stable(handle, core.write(version), endpoint));
-    });
+    return this.#callOn(loaded, (core, handle) =>
+      picked(loaded.plan, core.exports.stable(handle, core.write(version), endpoint)),
+    );
   }
 
   classify(status: number, failure: number) {
@@ -245,6 +263,9 @@ export class WasmCore implements Core {
     );
   }
 
+  // A body stays with the instance on which it began, even if another request
+  // has ended that one: its memory outlives a trap.
+
   finder(): Finder {
     return this.#call((core) => {
       const handle = core.exports.open_finder();
@@ -255,8 +276,8 @@ export class WasmCore implements Core {
             const status = inPieces(core, chunk, (n) => core.exports.push_finder(handle, n));
             if (status === Search.found) finder.version = core.text();
             return status;
-          }),
-        close: () => this.#call(() => core.exports.close_finder(handle)),
+          }, core),
+        close: () => this.#call(() => core.exports.close_finder(handle), core),
       };
       return finder;
     });
@@ -265,6 +286,7 @@ export class WasmCore implements Core {
   editor(version: string): Editor {
     return this.#call((core) => {
       const handle = core.exports.open_editor(core.write(version));
+      let closed = false;
       return {
         push: (chunk) =>
           this.#call(() => {
@@ -275,16 +297,21 @@ export class WasmCore implements Core {
               return 0;
             });
             return join(pieces);
-          }),
+          }, core),
         close: () =>
           this.#call(() => {
+            if (closed) return nothing;
+            closed = true;
             core.exports.close_editor(handle);
             return core.output().slice();
-          }),
+          }, core),
       };
     });
   }
 }
+
+/** A line break would begin another field. No service and no version has one. */
+const oneLine = (text: string) => (text.includes("\n") ? "" : text);
 
 /** Hands a chunk over in pieces that fit the input; stops at a result other than 0. */
 function inPieces(core: Instance, chunk: Uint8Array, push: (n: number) => number): number {

@@ -87,8 +87,9 @@ async function byVersion(p: Passage): Promise<Response> {
   const unfound = await p.body.find(p.core);
   if (unfound) return unrouted(p, unfound);
   const lookup = p.core.resolveVersion(p.body.version);
-  const keys = typeof lookup === "string" ? await p.rollouts.alias(lookup, p.env, p.ctx) : lookup;
-  return keys ? byService(p, keys) : unrouted(p, "no-rollout");
+  const { keys, unreachable } =
+    typeof lookup === "string" ? await p.rollouts.alias(lookup, p.env, p.ctx) : { keys: lookup, unreachable: false };
+  return keys ? byService(p, keys) : unrouted(p, unreachable ? "no-document" : "no-rollout");
 }
 
 async function byService(p: Passage, keys: ServiceKeys): Promise<Response> {

@@ -1,0 +1,28 @@
+// Stands before the worker: logs how many handles of each kind the core has open.
+{
+  const Real = WebAssembly.Instance;
+  const kinds = { load: "documents", open_finder: "finders", open_editor: "editors" };
+  const closing = { release: "documents", close_finder: "finders", close_editor: "editors" };
+  const open = { documents: 0, finders: 0, editors: 0, opened: 0 };
+  const report = () => console.log(JSON.stringify({ handles: open }));
+  WebAssembly.Instance = function (module, imports) {
+    const { exports } = new Real(module, imports);
+    const watched = { ...exports };
+    for (const [name, kind] of Object.entries(kinds)) {
+      watched[name] = (...args) => {
+        const handle = exports[name](...args);
+        if (handle !== 0) open[kind]++, open.opened++;
+        report();
+        return handle;
+      };
+    }
+    for (const [name, kind] of Object.entries(closing)) {
+      watched[name] = (handle) => {
+        exports[name](handle);
+        open[kind]--;
+        report();
+      };
+    }
+    return { exports: watched };
+  };
+}
