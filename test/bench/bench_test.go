@@ -2,6 +2,7 @@ package main
 
 import (
 	"math/rand/v2"
+	"os/exec"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,4 +90,10 @@ func TestCompareGatesEveryScenario(t *testing.T) {
 	r.Scenarios, r.rounds = nil, []samples{{"one": block(102), "two": block(106)}}
 	r.compare()
 	require.False(t, r.holds(), "the second scenario costs 1.06 of JavaScript")
+}
+
+// The core in JavaScript must do what the one in WebAssembly does, or the ratio says nothing.
+func TestJavaScriptCore(t *testing.T) {
+	output, err := exec.CommandContext(t.Context(), "../../node_modules/.bin/node", "--test", "jsbody.test.mjs").CombinedOutput()
+	require.NoError(t, err, "%s", output)
 }

@@ -1,179 +1,249 @@
 // Finds and replaces the top-level "version" of a prediction's JSON while it
-// streams past, for well-formed bodies.
+// streams past: package worker/prediction in JavaScript.
 
-import { join } from "../../worker/shell/bytes.ts";
 import { Search } from "../../worker/shell/core.ts";
 import type { Editor, Finder } from "../../worker/shell/core.ts";
+import { Kind, Scanner } from "./jsonstream.ts";
+import type { Sink } from "./jsonstream.ts";
 
-const Event = { none: 0, open: 1, keyStart: 2, keyEnd: 3, valueStart: 4, valueEnd: 5, memberEnd: 6, end: 7 } as const;
-
-const quote = 0x22;
-const backslash = 0x5c;
-const comma = 0x2c;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
+const versionKey = encoder.encode("version");
+const maxVersionBytes = 512;
 
-/** Reads JSON byte by byte and tells what it means for the members of the outermost object. */
-class Members {
-  #depth = 0;
-  #inString = false;
-  #isEscaped = false;
-  #atKey = false;
+/** Bytes that grow. */
+class Bytes {
+  #bytes: Uint8Array;
+  length = 0;
 
-  next(c: number): number {
-    if (this.#inString) return this.#inText(c);
-    switch (c) {
-      case quote:
-        this.#inString = true;
-        if (this.#depth !== 1) return Event.none;
-        return this.#atKey ? Event.keyStart : Event.valueStart;
-      case 0x7b: // {
-      case 0x5b: // [
-        if (++this.#depth !== 1) return Event.none;
-        this.#atKey = c === 0x7b;
-        return this.#atKey ? Event.open : Event.end;
-      case 0x7d: // }
-      case 0x5d: // ]
-        return --this.#depth === 0 ? Event.end : Event.none;
-      case comma:
-        if (this.#depth !== 1) return Event.none;
-        this.#atKey = true;
-        return Event.memberEnd;
-    }
-    return Event.none;
+  constructor(size: number) {
+    this.#bytes = new Uint8Array(size);
   }
 
-  #inText(c: number): number {
-    if (this.#isEscaped) this.#isEscaped = false;
-    else if (c === backslash) this.#isEscaped = true;
-    else if (c === quote) {
-      this.#inString = false;
-      if (this.#depth !== 1) return Event.none;
-      if (!this.#atKey) return Event.valueEnd;
-      this.#atKey = false;
-      return Event.keyEnd;
+  add(bytes: Uint8Array, from = 0, to = bytes.length): void {
+    if (this.length + to - from > this.#bytes.length) {
+      const larger = new Uint8Array(2 * (this.length + to - from));
+      larger.set(this.#bytes.subarray(0, this.length));
+      this.#bytes = larger;
     }
-    return Event.none;
+    if (to - from < 32) for (let i = from; i < to; i++) this.#bytes[this.length++] = bytes[i]!;
+    else {
+      this.#bytes.set(bytes.subarray(from, to), this.length);
+      this.length += to - from;
+    }
+  }
+
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.length);
+  }
+
+  clear(): void {
+    this.length = 0;
   }
 }
 
-/** A string of the outermost object, which may come in several chunks. */
-class Text {
-  #held: Uint8Array[] = [];
+/** Compares a key that comes in pieces with "version". */
+class KeyMatcher {
+  #matched = 0;
+  failed = false;
 
-  add(bytes: Uint8Array): void {
-    this.#held.push(bytes);
+  /** True on the last piece of an equal key. */
+  match(last: boolean, bytes: Uint8Array, from: number, to: number): boolean {
+    for (let i = from; i < to && !this.failed; i++) this.failed = versionKey[this.#matched++] !== bytes[i];
+    if (!last) return false;
+    const isEqual = !this.failed && this.#matched === versionKey.length;
+    this.reset();
+    return isEqual;
   }
 
-  /** The value without its quotes; it is empty again afterwards. */
-  take(): string {
-    const text = decoder.decode(this.#held.length === 1 ? this.#held[0] : join(this.#held));
-    this.#held = [];
-    return text.includes("\\") ? (JSON.parse(`"${text}"`) as string) : text;
+  reset(): void {
+    this.#matched = 0;
+    this.failed = false;
   }
 }
 
-export class JavaScriptFinder implements Finder {
+export class JavaScriptFinder implements Finder, Sink {
   version = "";
-  #members = new Members();
-  #text = new Text();
-  #inText = false;
-  #wanted = false;
+  isObject = false;
+  #scanner = new Scanner(this);
+  #key = new KeyMatcher();
+  #status: number = Search.searching;
+  #isWanted = false;
+  #text = new Bytes(128);
 
   push(chunk: Uint8Array): number {
-    let from = 0;
-    for (let i = 0; i < chunk.length; i++) {
-      const event = this.#members.next(chunk[i]!);
-      switch (event) {
-        case Event.end:
-          return Search.absent;
-        case Event.memberEnd:
-          if (this.#wanted) return Search.absent; // and no string
-          break;
-        case Event.keyStart:
-          this.#inText = true;
-          from = i + 1;
-          break;
-        case Event.valueStart:
-          this.#inText = this.#wanted;
-          from = i + 1;
-          break;
-        case Event.keyEnd:
-        case Event.valueEnd:
-          if (!this.#inText) break;
-          this.#inText = false;
-          this.#text.add(chunk.subarray(from, i));
-          if (event === Event.keyEnd) this.#wanted = this.#text.take() === "version";
-          else this.version = this.#text.take();
-          if (event === Event.valueEnd) return Search.found;
-      }
+    if (this.#status !== Search.searching) return this.#status;
+    const isFine = this.#scanner.push(chunk);
+    if ((!isFine || this.#scanner.isDone) && this.#status === Search.searching) this.#status = Search.absent;
+    if (this.#status === Search.found) this.version = decoder.decode(this.#text.view());
+    return this.#status;
+  }
+
+  token(
+    kind: number,
+    last: boolean,
+    depth: number,
+    _start: number,
+    _end: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): boolean {
+    if (depth === 0) return (kind === Kind.begin && this.isObject) || kind === Kind.end;
+    if (depth > 1) return true;
+    if (kind === Kind.key) {
+      this.#isWanted = this.#key.match(last, bytes, from, to);
+      return true;
     }
-    if (this.#inText) this.#text.add(chunk.slice(from));
-    return Search.searching;
+    if (!this.#isWanted) return true;
+    if (kind !== Kind.string || this.#text.length + to - from > maxVersionBytes) {
+      this.#status = Search.absent;
+      return false;
+    }
+    this.#text.add(bytes, from, to);
+    if (last) this.#status = Search.found;
+    return !last;
   }
 
   close(): void {}
 }
 
-const Part = { outside: 0, gap: 1, key: 2, kept: 3, dropped: 4 } as const;
+const Part = { copy: 0, gap: 1, key: 2, drop: 3 } as const;
+const comma = 0x2c;
+const commaBytes = new Uint8Array([comma]);
 
-export class JavaScriptEditor implements Editor {
-  #members = new Members();
-  #text = new Text();
-  #part: number = Part.outside;
-  #held: Uint8Array[] = []; // the beginning of a key
-  #written = false;
+export class JavaScriptEditor implements Editor, Sink {
+  isObject = false;
+  #scanner = new Scanner(this);
+  #key = new KeyMatcher();
+  #part: number = Part.copy;
+  #isBroken = false;
+  #chunk: Uint8Array = new Uint8Array();
+  #base = 0; // offset of the chunk in the body
+  #done = 0; // everything before this offset was written, held or dropped
+  #gap = new Bytes(16); // what stands before the next key
+  #held = new Bytes(16); // the beginning of a key that may yet be "version"
+  #written = 0; // members
+  #isChanged = false;
+  #out = new Bytes(1024);
 
-  constructor(private readonly version: string) {}
+  readonly #version: string; // to set, or "" to remove
 
-  push(chunk: Uint8Array): Uint8Array {
-    const out: Uint8Array[] = [];
-    let from = 0; // first byte that was neither written nor dropped
-    let textFrom = 0;
-    for (let i = 0; i < chunk.length; i++) {
-      switch (this.#members.next(chunk[i]!)) {
-        case Event.open:
-          out.push(chunk.subarray(from, i + 1));
-          if (this.version !== "") out.push(encoder.encode(`"version":${JSON.stringify(this.version)}`));
-          this.#written = this.version !== "";
-          this.#part = Part.gap;
-          break;
-        case Event.keyStart:
-          this.#part = Part.key;
-          from = i;
-          textFrom = i + 1;
-          break;
-        case Event.keyEnd:
-          this.#text.add(chunk.subarray(textFrom, i));
-          this.#keyEnds(out);
-          break;
-        case Event.memberEnd:
-        case Event.end:
-          if (this.#part === Part.kept) out.push(chunk.subarray(from, i));
-          this.#part = chunk[i] === comma ? Part.gap : Part.outside;
-          from = i;
-      }
-    }
-    if (this.#part === Part.outside || this.#part === Part.kept) out.push(chunk.subarray(from));
-    if (this.#part === Part.key) {
-      this.#held.push(chunk.slice(from));
-      this.#text.add(chunk.slice(textFrom));
-    }
-    return join(out);
+  constructor(version: string) {
+    this.#version = version;
   }
 
-  #keyEnds(out: Uint8Array[]): void {
-    const kept = this.#text.take() !== "version";
-    this.#part = kept ? Part.kept : Part.dropped;
-    if (kept) {
-      if (this.#written) out.push(encoder.encode(","));
-      out.push(...this.#held);
-      this.#written = true;
+  push(chunk: Uint8Array): Uint8Array {
+    this.#out.clear();
+    if (this.#isBroken) {
+      if (this.#part !== Part.drop) this.#out.add(chunk);
+      return this.#out.view().slice();
     }
-    this.#held = [];
+    this.#chunk = chunk;
+    if (!this.#scanner.push(chunk)) {
+      if (this.#part === Part.gap && this.#isChanged) this.#out.add(encoder.encode(",,"));
+      this.#giveUp();
+    }
+    const end = this.#base + chunk.length;
+    if (this.#part === Part.copy) this.#take(end, this.#out);
+    else if (this.#part === Part.gap) this.#take(end, this.#gap, true);
+    else if (this.#part === Part.key) this.#take(end, this.#held);
+    else this.#done = end;
+    this.#base = end;
+    return this.#out.view().slice();
   }
 
   close(): Uint8Array {
-    return join(this.#held);
+    this.#out.clear();
+    this.#giveUp();
+    return this.#out.view().slice();
+  }
+
+  #giveUp(): void {
+    this.#out.add(this.#gap.view());
+    this.#out.add(this.#held.view());
+    this.#gap.clear();
+    this.#held.clear();
+    if (this.#part !== Part.drop) this.#part = Part.copy;
+    this.#isBroken = true;
+  }
+
+  token(
+    kind: number,
+    last: boolean,
+    depth: number,
+    start: number,
+    end: number,
+    bytes: Uint8Array,
+    from: number,
+    to: number,
+  ): boolean {
+    if (depth === 0) this.#topLevel(kind, end);
+    else if (depth > 1) return true;
+    else if (kind === Kind.key) this.#keyPiece(last, start, bytes, from, to);
+    else if (last && kind !== Kind.begin) this.#memberEnds(end);
+    return true;
+  }
+
+  #topLevel(kind: number, end: number): void {
+    if (kind === Kind.begin && this.isObject) {
+      this.#take(end, this.#out);
+      this.#part = Part.gap;
+      if (this.#version === "") return;
+      this.#out.add(encoder.encode(`"version":${JSON.stringify(this.#version)}`));
+      this.#written++;
+      this.#isChanged = true;
+    } else if (kind === Kind.end && this.#part === Part.gap) {
+      this.#out.add(this.#gap.view());
+      this.#gap.clear();
+      this.#part = Part.copy;
+    }
+  }
+
+  #keyPiece(last: boolean, start: number, bytes: Uint8Array, from: number, to: number): void {
+    if (this.#part === Part.gap) {
+      this.#take(start, this.#gap);
+      this.#part = Part.key;
+    }
+    if (this.#part !== Part.key) return; // decided by an earlier piece
+    if (this.#key.match(last, bytes, from, to)) {
+      this.#part = Part.drop;
+      this.#gap.clear();
+      this.#held.clear();
+    } else if (last || this.#key.failed) {
+      this.#key.reset();
+      this.#keep();
+    }
+  }
+
+  #keep(): void {
+    const isDue = this.#written > 0;
+    const gap = this.#gap.view();
+    if (isDue && !gap.includes(comma)) this.#out.add(commaBytes);
+    for (let i = 0; i < gap.length; i++) if (gap[i] !== comma || isDue) this.#out.add(gap, i, i + 1);
+    this.#out.add(this.#held.view());
+    this.#gap.clear();
+    this.#held.clear();
+    this.#part = Part.copy;
+  }
+
+  #memberEnds(end: number): void {
+    if (this.#part === Part.copy) {
+      this.#take(end, this.#out);
+      this.#written++;
+    }
+    this.#isChanged = this.#part === Part.drop;
+    this.#done = end;
+    this.#part = Part.gap;
+  }
+
+  /** Moves the chunk's bytes up to an offset that are not done yet. */
+  #take(end: number, to: Bytes, isSolid = false): void {
+    if (end <= this.#done) return;
+    const first = Math.max(this.#done, this.#base) - this.#base;
+    const last = end - this.#base;
+    this.#done = end;
+    if (!isSolid) to.add(this.#chunk, first, last);
+    else for (let i = first; i < last; i++) if (this.#chunk[i]! > 0x20) to.add(this.#chunk, i, i + 1);
   }
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,7 @@ type options struct {
 	warmUp   int    // requests before the first block, per scenario and variant
 	memory   int    // requests of the memory run
 	output   string // the JSON file
+	only     string // name of the one scenario to measure, or ""
 }
 
 func main() {
@@ -34,6 +36,7 @@ func main() {
 	flag.IntVar(&o.warmUp, "warm-up", 2000, "requests per scenario and variant before the first block")
 	flag.IntVar(&o.memory, "memory", 200_000, "requests of the memory run; 0 leaves it out")
 	flag.StringVar(&o.output, "output", ".build/bench.json", "file for the figures")
+	flag.StringVar(&o.only, "scenario", "", "measure only this one: model, version or http")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -65,6 +68,12 @@ func run(ctx context.Context, o options) error {
 	}
 	defer upstream.stop()
 	report := report{Limits: limits, scenarios: scenarios(upstream.url)}
+	if o.only != "" {
+		report.scenarios = slices.DeleteFunc(report.scenarios, func(sc scenario) bool { return sc.name != o.only })
+	}
+	if len(report.scenarios) == 0 {
+		return fmt.Errorf("check flags: there is no scenario %s, use model, version or http", o.only)
+	}
 	for round := range o.rounds {
 		fmt.Printf("round %d of %d\n", round+1, o.rounds)
 		samples, err := measureRound(ctx, o, upstream, report.scenarios)
