@@ -25,7 +25,7 @@ export function record(core: Core, env: Env, cf: IncomingRequestCfProperties | u
   const texts = new Array<string>(blobs).fill("");
   texts[Blob.service] = e.loaded.plan.service;
   texts[Blob.variant] = e.target.name;
-  texts[Blob.servedBy] = e.failure === Failure.connect ? "" : e.target.name;
+  texts[Blob.servedBy] = e.failure === Failure.none ? e.target.name : "";
   texts[Blob.kind] = Kind.request;
   texts[Blob.outcome] = outcome;
   texts[Blob.reason] = e.reason;

@@ -9,7 +9,7 @@ export interface Trace {
   parent: string; // the traceparent to send on
 }
 
-const traceparent = /^00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
+const traceparent = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** The client's trace, or a new one. */
 export function traceOf(request: Request): Trace {

@@ -24,10 +24,11 @@ interface Passage {
   env: Env;
   ctx: ExecutionContext;
   startedAt: number;
+  asked: boolean; // an upstream; it must not be asked again
 }
 
-/** Who answers a request, and why. */
-type Choice = Pick<Decision, "target" | "edit" | "isNew" | "reason" | "user">;
+/** Who answers a request, and why; no bucket where nothing was decided. */
+type Choice = Omit<Decision, "bucket"> & { bucket?: number; cookie?: string };
 
 /** A worker that asks this core, which serves one isolate. */
 export function createWorker(core: Core) {
@@ -38,11 +39,13 @@ export function createWorker(core: Core) {
       const route = resolve(core, request, url);
       const startedAt = Date.now();
       const body = new Body(request);
-      const p: Passage = { core, rollouts, request, url, route, body, trace: traceOf(request), env, ctx, startedAt };
+      const trace = traceOf(request);
+      const p: Passage = { core, rollouts, request, url, route, body, trace, env, ctx, startedAt, asked: false };
       try {
         return await dispatch(p);
       } catch (error) {
         log("failure", { error: String(error), path: url.pathname, trace: p.trace.id });
+        if (p.asked || route.action === Action.variant) return problem(502, "Bad gateway", "Perch failed");
         return unrouted(p, "failure");
       }
     },
@@ -117,7 +120,7 @@ function choose(p: Passage, loaded: Loaded): Choice {
   }
 }
 
-function decide(p: Passage, loaded: Loaded): Decision & { cookie: string } {
+function decide(p: Passage, loaded: Loaded): Choice {
   const { headers } = p.request;
   const { plan } = loaded;
   const random = crypto.randomUUID();
@@ -134,7 +137,7 @@ function decide(p: Passage, loaded: Loaded): Decision & { cookie: string } {
   return { ...decision, cookie: decision.isNew ? random : "" };
 }
 
-async function toTarget(p: Passage, loaded: Loaded, choice: Choice & { cookie?: string }): Promise<Response> {
+async function toTarget(p: Passage, loaded: Loaded, choice: Choice): Promise<Response> {
   const { target } = choice;
   const { request, trace } = p;
   const headers = requestHeaders(request, trace);
@@ -143,7 +146,7 @@ async function toTarget(p: Passage, loaded: Loaded, choice: Choice & { cookie?: 
   const body = await p.body.send(p.core, choice.edit, target.version);
   const to = targetURL(target, p.route.endpoint, replicateBase(p.env), p.route.rest, p.url.search);
   const askedAt = Date.now();
-  const outcome = await ask(request, to, headers, body);
+  const outcome = await ask(p, to, headers, body);
   const now = Date.now();
   if (!p.route.undecided) {
     const { reason, user } = choice;
@@ -155,14 +158,15 @@ async function toTarget(p: Passage, loaded: Loaded, choice: Choice & { cookie?: 
   }
   const own = {
     "x-perch-variant": target.name,
-    "x-perch-served-by": target.name,
+    "x-perch-served-by": outcome.response ? target.name : "perch",
     "x-perch-rollout": loaded.plan.rollout,
     "x-perch-trace": trace.id,
-    "server-timing": `perch;dur=${askedAt - p.startedAt}, upstream;dur=${now - askedAt}`,
   };
   const response =
     outcome.response ?? problem(502, "Bad gateway", `${target.name} of ${loaded.plan.service} did not answer`);
   const answered = answer(response, own);
+  if (answered.status === 101) return answered;
+  answered.headers.append("server-timing", `perch;dur=${askedAt - p.startedAt}, upstream;dur=${now - askedAt}`);
   if (choice.cookie) answered.headers.append("set-cookie", userCookie(loaded.plan.cookie, choice.cookie, p.url));
   return answered;
 }
@@ -177,13 +181,19 @@ async function later(work: () => void): Promise<void> {
 }
 
 async function ask(
-  request: Request,
+  p: Passage,
   to: string,
   headers: Headers,
   body: BodyInit | null,
 ): Promise<{ response?: Response; failure: number }> {
+  const { request } = p;
+  const { method } = request;
+  p.asked = true;
   try {
-    const response = await fetch(to, { method: request.method, headers, body, redirect: "manual" });
+    const rarely = body !== null && (method === "GET" || method === "HEAD");
+    const response = rarely
+      ? await fetch(new Request(to, request), { headers, redirect: "manual" }) // workerd copies it, but would not make it
+      : await fetch(to, { method, headers, body, redirect: "manual" });
     return { response, failure: Failure.none };
   } catch (error) {
     log("upstream", { error: String(error) });
@@ -201,17 +211,20 @@ async function unrouted(p: Passage, reason: string): Promise<Response> {
   if (reason !== "no-rollout") log("unrouted", { reason, path: p.url.pathname, trace: p.trace.id });
   const headers = { "x-perch-unrouted": reason };
   if (p.route.endpoint !== Endpoint.http) return toReplicate(p, headers);
-  const name = p.route.keys?.service ?? p.url.pathname;
-  if (reason === "no-rollout")
-    return answer(problem(404, "Not found", `there is no rollout document for ${name}`), headers);
-  return answer(problem(503, "Unavailable", `the rollout document of ${name} cannot be read`), headers);
+  return answer(noDocument(p.route.keys?.service ?? p.url.pathname, reason !== "no-rollout"), headers);
+}
+
+function noDocument(service: string, unreachable: boolean): Response {
+  return unreachable
+    ? problem(503, "Unavailable", `the rollout document of ${service} cannot be read`)
+    : problem(404, "Not found", `there is no rollout document for ${service}`);
 }
 
 async function toReplicate(p: Passage, own: Record<string, string>): Promise<Response> {
   const { request, route } = p;
   const url = replicateBase(p.env) + route.rest + p.url.search;
   const body = await p.body.send(p.core, Edit.none, "");
-  const { response } = await ask(request, url, requestHeaders(request, p.trace), body);
+  const { response } = await ask(p, url, requestHeaders(request, p.trace), body);
   const answered = response ?? problem(502, "Bad gateway", "Replicate did not answer");
   return answer(answered, { ...own, "x-perch-trace": p.trace.id });
 }
@@ -219,9 +232,9 @@ async function toReplicate(p: Passage, own: Record<string, string>): Promise<Res
 /** Who would serve this user, and why. */
 async function variant(p: Passage): Promise<Response> {
   if (!p.route.keys) return problem(400, "Bad request", "name a service: /_perch/variant?service=model:owner/name");
-  const { loaded } = await p.rollouts.find(p.route.keys, p.env, p.ctx);
-  if (!loaded) return problem(404, "Not found", `there is no rollout document for ${p.route.keys.service}`);
-  const { target, reason, bucket } = decide(p, loaded);
+  const { loaded, unreachable } = await p.rollouts.find(p.route.keys, p.env, p.ctx);
+  if (!loaded) return noDocument(p.route.keys.service, unreachable);
+  const { target, reason, bucket } = choose(p, loaded);
   const { service, rollout, generation, percentage } = loaded.plan;
   return Response.json({ service, variant: target.name, reason, bucket, percentage, rollout, generation });
 }
