@@ -95,14 +95,20 @@ class Instance {
 }
 
 class WasmLoaded implements Loaded {
-  instance?: Instance; // that holds the document under handle
-  handle = 0;
+  readonly text: string;
+  readonly halt: string;
+  readonly plan: Plan;
+  instance: Instance | undefined; // that holds the document under handle
+  handle: number;
   released = false; // held no longer than a call takes
-  constructor(
-    readonly text: string,
-    readonly halt: string,
-    readonly plan: Plan,
-  ) {}
+
+  constructor(text: string, halt: string, plan: Plan, instance: Instance, handle: number) {
+    this.text = text;
+    this.halt = halt;
+    this.plan = plan;
+    this.instance = instance;
+    this.handle = handle;
+  }
 }
 
 /** Answers that follow from the question alone: a repeated one needs no call, which is dear while caches are cold. */
@@ -185,10 +191,7 @@ export class WasmCore implements Core {
   load(text: string, halt: string): Loaded {
     return this.#call((core) => {
       const handle = this.#load(core, text, halt);
-      const loaded = new WasmLoaded(text, halt, JSON.parse(core.text()) as Plan);
-      loaded.instance = core;
-      loaded.handle = handle;
-      return loaded;
+      return new WasmLoaded(text, halt, JSON.parse(core.text()) as Plan, core, handle);
     });
   }
 

@@ -11,7 +11,7 @@
     for (const [name, kind] of Object.entries(kinds)) {
       watched[name] = (...args) => {
         const handle = exports[name](...args);
-        if (handle !== 0) open[kind]++, open.opened++;
+        if (handle !== 0) (open[kind]++, open.opened++);
         report();
         return handle;
       };
