@@ -19,6 +19,7 @@ func (a *app) startCommand() *cli.Command {
 	return &cli.Command{
 		Name: "start", Usage: "begin a rollout at the policy's first step", ArgsUsage: "[service]", Category: "rollout",
 		Description: "A TARGET is version=owner/name:id, deployment=owner/name, model=owner/name or url=https://….\n" +
+			"With url+credentials=https://… the target gets the clients' Authorization and cookies.\n" +
 			"Rules, user settings and further targets of the present document are kept.\n\nExample:\n" +
 			"  orchestrator start --canary version=acme/flux:5c7d… acme/flux",
 		Flags: []cli.Flag{

@@ -158,7 +158,7 @@ func (s State) promoted(by By, reason string, v *judge.Verdict) State {
 	s.Last.To = 10_000
 	s.Phase, s.Document.UnattendedAfterMS = Promoted, 0
 	former := *s.Document.target(document.Stable)
-	s.Former = &Target{former.Version, former.Deployment, former.Model, former.URL}
+	s.Former = &Target{former.Version, former.Deployment, former.Model, former.URL, former.Credentials}
 	canary := *s.Document.target(document.Canary)
 	canary.Name = document.Stable
 	s.Document.setTargets(canary)
@@ -191,7 +191,7 @@ func (s State) demoted() State {
 	canary := *s.Document.target(document.Stable)
 	canary.Name = document.Canary
 	s.Document.setTargets(document.Target{Name: document.Stable, Version: s.Former.Version,
-		Deployment: s.Former.Deployment, Model: s.Former.Model, URL: s.Former.URL}, canary)
+		Deployment: s.Former.Deployment, Model: s.Former.Model, URL: s.Former.URL, Credentials: s.Former.Credentials}, canary)
 	s.Former = nil
 	return s
 }

@@ -78,6 +78,8 @@ type Target struct {
 	Deployment string `json:"deployment,omitempty"`
 	Model      string `json:"model,omitempty"`
 	URL        string `json:"url,omitempty"`
+
+	Credentials bool `json:"credentials,omitempty"`
 }
 
 // Entry is one line of a rollout's history.
