@@ -68,3 +68,47 @@ func TestAbortedBodiesLeaveNothing(t *testing.T) {
 		return h.Editors == 0 && h.Finders == 0
 	}, 10*time.Second, 100*time.Millisecond, "handles stayed open")
 }
+
+// TestAbortedAnswer: a client that goes away while an answer streams ends the
+// model server's work.
+func TestAbortedAnswer(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	gone := make(chan struct{})
+	w.through(func(rw http.ResponseWriter, r *http.Request) {
+		defer close(gone)
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(rw, "data: token\n\n"); err != nil || http.NewResponseController(rw).Flush() != nil {
+				return
+			}
+			select {
+			case <-r.Context().Done():
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	})
+	response := w.open(call{Path: "/own/x", Body: "hello"}, strings.NewReader("hello"))
+	_, err := io.ReadFull(response.Body, make([]byte, 100))
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	select {
+	case <-gone:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the model server was left working for nobody")
+	}
+}
+
+// TestCutAnswer: an answer that breaks off at the model server breaks off at the
+// client too, and does not look whole.
+func TestCutAnswer(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	w.through(func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(rw, "data: token\n\n")
+		_ = http.NewResponseController(rw).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	response := w.open(call{Path: "/own/x"}, nil)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.Error(t, err)
+	require.Equal(t, "data: token\n\n", string(body))
+}
