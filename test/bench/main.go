@@ -17,8 +17,8 @@ import (
 // options say how much to measure.
 type options struct {
 	rounds   int    // each with processes of its own
-	blocks   int    // measured per round, scenario and variant
-	requests int    // per block
+	blocks   int    // per round and scenario; in each, every variant has a turn
+	requests int    // per turn
 	warmUp   int    // requests before the first block, per scenario and variant
 	memory   int    // requests of the memory run
 	output   string // the JSON file
@@ -31,9 +31,9 @@ func main() {
 	}
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds, each with new processes")
-	flag.IntVar(&o.blocks, "blocks", 12, "blocks per round, scenario and variant")
-	flag.IntVar(&o.requests, "requests", 500, "requests per block")
-	flag.IntVar(&o.warmUp, "warm-up", 2000, "requests per scenario and variant before the first block")
+	flag.IntVar(&o.blocks, "blocks", 30, "blocks per round and scenario; in each, every variant has a turn")
+	flag.IntVar(&o.requests, "requests", 200, "requests per turn")
+	flag.IntVar(&o.warmUp, "warm-up", 6000, "requests per scenario and variant before the first block")
 	flag.IntVar(&o.memory, "memory", 200_000, "requests of the memory run; 0 leaves it out")
 	flag.StringVar(&o.output, "output", ".build/bench.json", "file for the figures")
 	flag.StringVar(&o.only, "scenario", "", "measure only this one: model, version or http")

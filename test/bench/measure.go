@@ -9,7 +9,7 @@ import (
 // samples are CPU times a request in microseconds, by scenario and contestant, one per block.
 type samples map[string]map[string][]float64
 
-// measureRound starts new processes and lets them take turns in random order, block by block.
+// measureRound starts new processes and lets them take turns, block by block.
 func measureRound(ctx context.Context, o options, up *upstream, scenarios []scenario) (samples, error) {
 	all, err := startContestants(ctx, up, scenarios)
 	if err != nil {
@@ -29,13 +29,10 @@ func measureRound(ctx context.Context, o options, up *upstream, scenarios []scen
 		}
 	}
 	for range o.blocks {
-		for _, turn := range rand.Perm(len(scenarios) * len(all)) {
-			sc, c := &scenarios[turn/len(all)], all[turn%len(all)]
-			micros, err := c.measure(ctx, sc, o.requests)
-			if err != nil {
+		for _, i := range rand.Perm(len(scenarios)) {
+			if err := measureBlock(ctx, all, &scenarios[i], o.requests, measured[scenarios[i].name]); err != nil {
 				return nil, err
 			}
-			measured[sc.name][c.name] = append(measured[sc.name][c.name], micros)
 		}
 	}
 	for _, c := range all {
@@ -46,7 +43,20 @@ func measureRound(ctx context.Context, o options, up *upstream, scenarios []scen
 	return measured, nil
 }
 
-// measure returns the CPU time a request, in microseconds, of one block.
+// measureBlock lets all contestants take their turns in random order, one right after the other: whatever else runs on
+// the machine changes over seconds and touches all alike.
+func measureBlock(ctx context.Context, all []*contestant, sc *scenario, requests int, into map[string][]float64) error {
+	for _, i := range rand.Perm(len(all)) {
+		micros, err := all[i].measure(ctx, sc, requests)
+		if err != nil {
+			return err
+		}
+		into[all[i].name] = append(into[all[i].name], micros)
+	}
+	return nil
+}
+
+// measure returns the CPU time a request, in microseconds, of one turn.
 func (c *contestant) measure(ctx context.Context, sc *scenario, requests int) (float64, error) {
 	before, err := cpuTime(c.pid)
 	if err != nil {
