@@ -69,6 +69,7 @@ func TestUnrouted(t *testing.T) {
 		{"nobody's model", "/v1/models/acme/other/predictions", `{}`, "no-rollout", nil},
 		{"compressed, version unknown", "/v1/predictions", zipped(t, `{"version":"`+stable+`"}`), "body-encoded", packed},
 		{"compressed, version to set", "/v1/models/acme/un/predictions", zipped(t, `{}`), "body-encoded", packed},
+		{"nobody's version before a large input", "/v1/predictions", `{"version":"` + strings.Repeat("0", 64) + `","input":"` + pad(300_000) + `"}`, "no-rollout", nil},
 		{"routed", "/v1/predictions", `{"version":"` + stable + `"}`, "", nil},
 		{"routed, not compressed", "/v1/predictions", `{"version":"` + stable + `"}`, "", map[string]string{"content-encoding": "identity"}},
 	} {
@@ -91,6 +92,7 @@ func TestUnrouted(t *testing.T) {
 				require.Empty(t, response.Header.Get("x-perch-variant"))
 				require.Equal(t, tt.path, got.RequestURI)
 				require.Equal(t, tt.body, got.body)
+				require.True(t, chunked || got.ContentLength == int64(len(tt.body)), "the body's length was lost: %d", got.ContentLength)
 			}
 		})
 	}

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"bytes"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,22 +14,26 @@ import (
 	"perch/test/stack"
 )
 
-// forgetful is a bundle whose isolates keep no document, as if each request met a new one.
-func forgetful(t *testing.T) string {
+// keeping is a bundle whose isolates keep so many entries. With 0 each request
+// meets an isolate that is as good as new. It logs its handles.
+func keeping(t *testing.T, entries int) string {
 	t.Helper()
+	prelude, err := os.ReadFile("testdata/handles.js")
+	require.NoError(t, err)
 	return bundle(t, func(file string, text []byte) []byte {
 		if !strings.HasSuffix(file, ".js") {
 			return text
 		}
 		require.Contains(t, string(text), "maxEntries = 1e3")
-		return bytes.Replace(text, []byte("maxEntries = 1e3"), []byte("maxEntries = 0"), 1)
+		text = bytes.Replace(text, []byte("maxEntries = 1e3"), []byte("maxEntries = "+strconv.Itoa(entries)), 1)
+		return append(prelude, text...)
 	})
 }
 
 // TestNewIsolateWithKVAway: an isolate that starts while KV is away, or while KV
 // holds nothing of use, goes by the colo's copy, and by the halt in it.
 func TestNewIsolateWithKVAway(t *testing.T) {
-	w := newWorld(t, worldOptions{Worker: forgetful(t), Models: []string{"acme/copied", "acme/halted", "acme/broken"}})
+	w := newWorld(t, worldOptions{Worker: keeping(t, 0), Models: []string{"acme/copied", "acme/halted", "acme/broken"}})
 	w.write(rollout("acme/copied", 10_000))
 	w.write(rollout("acme/broken", 10_000))
 	halted := rollout("acme/halted", 10_000)
@@ -71,6 +77,8 @@ func TestAliasesWithKVAway(t *testing.T) {
 		return strings.Count(w.stack.Log(), `"unreachable"`) >= 3 // the version, the other model, the service
 	}, 4*settled, cacheTime/20)
 
+	require.Equal(t, document.Canary, w.do(byVersion).variant())
+	require.Equal(t, document.Canary, w.do(byModel).variant())
 	unknown := byVersion
 	unknown.Body = strings.Replace(unknown.Body, versionID("acme/aliased", document.Stable), versionID("acme/aliased", document.Canary), 1)
 	require.Equal(t, "no-document", w.do(unknown).Header.Get("x-perch-unrouted"))
@@ -125,4 +133,36 @@ func TestDocumentThatTraps(t *testing.T) {
 	r := w.predict(0, "acme/first", "user")
 	require.Equal(t, 201, r.Status, r.Body)
 	require.Empty(t, r.variant())
+}
+
+// TestFloodOfNames: asking for names that nobody has pushes no document out, and
+// leaves nothing behind.
+func TestFloodOfNames(t *testing.T) {
+	const entries = 20
+	hour := map[string]string{"PERCH_REFRESH_MS": "3600000", "PERCH_MAX_AGE_MS": "3600000"}
+	w := newWorld(t, worldOptions{Worker: keeping(t, entries), Models: []string{"acme/kept"}, Vars: hour})
+	w.write(rollout("acme/kept", 10_000))
+	require.Equal(t, document.Canary, w.predict(0, "acme/kept", "user").variant())
+	require.Equal(t, handles{Documents: 1, Loads: 1}, w.handles())
+	w.parallel(3*entries, func(i int) {
+		r := w.do(call{Path: "/v1/models/acme/nobody-" + strconv.Itoa(i) + "/predictions", Body: "{}"})
+		require.Equal(t, "no-rollout", r.Header.Get("x-perch-unrouted"))
+	})
+	require.Equal(t, document.Canary, w.predict(0, "acme/kept", "user").variant())
+	require.Equal(t, handles{Documents: 1, Loads: 1}, w.handles())
+}
+
+// TestDocumentsDoNotPile: documents that were replaced are given back to the core.
+func TestDocumentsDoNotPile(t *testing.T) {
+	w := newWorld(t, worldOptions{Worker: preludeWorker(t, "handles.js"), Models: []string{"acme/often"}})
+	d := rollout("acme/often", 0)
+	for generation := range 5 {
+		d.Generation, d.BasisPoints = int64(generation+1), 100*generation
+		w.write(d)
+		w.awaitShown("model:acme/often", document.FormatPercentage(d.BasisPoints))
+		w.parallel(50, func(i int) { w.predict(0, "acme/often", "user-"+strconv.Itoa(i)) })
+	}
+	h := w.handles()
+	require.GreaterOrEqual(t, h.Loads, 5)
+	require.Equal(t, 1, h.Documents)
 }

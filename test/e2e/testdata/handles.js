@@ -3,7 +3,7 @@
   const Real = WebAssembly.Instance;
   const kinds = { load: "documents", open_finder: "finders", open_editor: "editors" };
   const closing = { release: "documents", close_finder: "finders", close_editor: "editors" };
-  const open = { documents: 0, finders: 0, editors: 0, opened: 0 };
+  const open = { documents: 0, finders: 0, editors: 0, loads: 0 };
   const report = () => console.log(JSON.stringify({ handles: open }));
   WebAssembly.Instance = function (module, imports) {
     const { exports } = new Real(module, imports);
@@ -11,7 +11,8 @@
     for (const [name, kind] of Object.entries(kinds)) {
       watched[name] = (...args) => {
         const handle = exports[name](...args);
-        if (handle !== 0) (open[kind]++, open.opened++);
+        if (handle !== 0) open[kind]++;
+        if (name === "load") open.loads++;
         report();
         return handle;
       };
