@@ -18,43 +18,54 @@ func input() unsafe.Pointer { return unsafe.Pointer(&core.Input[0]) }
 //go:wasmexport input_bytes
 func inputBytes() uint32 { return reactor.InputBytes }
 
-//go:wasmexport output
-func output() unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(core.Output)) }
+// result is the address and the length of Output after each call. The host reads
+// it from memory, because a call into Go's runtime costs as much as a decision.
+var result [2]uint32
 
-//go:wasmexport output_bytes
-func outputBytes() uint32 { return uint32(len(core.Output)) }
+//go:wasmexport result
+func resultAddress() unsafe.Pointer { return unsafe.Pointer(&result) }
+
+// done publishes Output and returns the call's code.
+func done(code uint32) uint32 {
+	result[0] = uint32(uintptr(unsafe.Pointer(unsafe.SliceData(core.Output))))
+	result[1] = uint32(len(core.Output))
+	return code
+}
 
 //go:wasmexport resolve
-func resolve(n uint32) uint32 { return core.Resolve(n) }
+func resolve(n uint32) uint32 { return done(core.Resolve(n)) }
 
 //go:wasmexport resolve_version
-func resolveVersion(n uint32) uint32 { return core.ResolveVersion(n) }
+func resolveVersion(n uint32) uint32 { return done(core.ResolveVersion(n)) }
 
 //go:wasmexport resolve_service
-func resolveService(n uint32) uint32 { return core.ResolveService(n) }
+func resolveService(n uint32) uint32 { return done(core.ResolveService(n)) }
 
 //go:wasmexport load
-func load(documentBytes, haltBytes uint32) uint32 { return core.Load(documentBytes, haltBytes) }
+func load(documentBytes, haltBytes uint32) uint32 { return done(core.Load(documentBytes, haltBytes)) }
 
 //go:wasmexport release
 func release(handle uint32) { core.Release(handle) }
 
 //go:wasmexport decide
 func decide(handle, n, nowHigh, nowLow, endpoint uint32) uint32 {
-	return core.Decide(handle, n, nowHigh, nowLow, endpoint)
+	return done(core.Decide(handle, n, nowHigh, nowLow, endpoint))
 }
 
 //go:wasmexport stable
-func stable(handle, n, endpoint uint32) uint32 { return core.Stable(handle, n, endpoint) }
+func stable(handle, n, endpoint uint32) uint32 { return done(core.Stable(handle, n, endpoint)) }
 
 //go:wasmexport classify
-func classify(status, failure uint32) { core.Classify(status, failure) }
+func classify(status, failure uint32) {
+	core.Classify(status, failure)
+	done(0)
+}
 
 //go:wasmexport open_finder
 func openFinder() uint32 { return core.OpenFinder() }
 
 //go:wasmexport push_finder
-func pushFinder(handle, n uint32) uint32 { return core.PushFinder(handle, n) }
+func pushFinder(handle, n uint32) uint32 { return done(core.PushFinder(handle, n)) }
 
 //go:wasmexport close_finder
 func closeFinder(handle uint32) { core.CloseFinder(handle) }
@@ -63,9 +74,15 @@ func closeFinder(handle uint32) { core.CloseFinder(handle) }
 func openEditor(n uint32) uint32 { return core.OpenEditor(n) }
 
 //go:wasmexport push_editor
-func pushEditor(handle, n uint32) { core.PushEditor(handle, n) }
+func pushEditor(handle, n uint32) {
+	core.PushEditor(handle, n)
+	done(0)
+}
 
 //go:wasmexport close_editor
-func closeEditor(handle uint32) { core.CloseEditor(handle) }
+func closeEditor(handle uint32) {
+	core.CloseEditor(handle)
+	done(0)
+}
 
 func main() {}

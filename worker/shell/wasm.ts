@@ -12,8 +12,7 @@ interface Exports {
   _initialize(): void;
   input(): number;
   input_bytes(): number;
-  output(): number;
-  output_bytes(): number;
+  result(): number;
   resolve(n: number): number;
   resolve_version(n: number): number;
   resolve_service(n: number): number;
@@ -39,8 +38,10 @@ class Instance {
   readonly exports: Exports;
   readonly inputBytes: number;
   readonly #start: number;
+  readonly #result: number; // where the output's address and length stand
   #view: Uint8Array; // the memory
   #input: Uint8Array;
+  #results: Uint32Array;
 
   constructor() {
     const instance = new WebAssembly.Instance(
@@ -51,7 +52,9 @@ class Instance {
     this.exports._initialize();
     this.#start = this.exports.input();
     this.inputBytes = this.exports.input_bytes();
+    this.#result = this.exports.result();
     this.#view = this.#input = new Uint8Array();
+    this.#results = new Uint32Array();
     this.#look();
   }
 
@@ -61,6 +64,7 @@ class Instance {
     if (this.#view.buffer === buffer) return;
     this.#view = new Uint8Array(buffer);
     this.#input = new Uint8Array(buffer, this.#start, this.inputBytes);
+    this.#results = new Uint32Array(buffer, this.#result, 2);
   }
 
   /** Writes text into the input at an offset and returns its length in bytes. */
@@ -78,11 +82,9 @@ class Instance {
   }
 
   output(): Uint8Array {
-    const bytes = this.exports.output_bytes();
-    if (bytes === 0) return nothing;
-    const from = this.exports.output();
     this.#look();
-    return this.#view.subarray(from, from + bytes);
+    const [from = 0, bytes = 0] = this.#results;
+    return bytes === 0 ? nothing : this.#view.subarray(from, from + bytes);
   }
 
   text(): string {

@@ -93,6 +93,7 @@ type module struct {
 	functions  map[string]api.Function
 	start      uint32 // of the input
 	inputBytes uint32
+	result     uint32 // where the address and the length of the output stand
 	stack      [8]uint64
 }
 
@@ -136,7 +137,7 @@ func (h *host) start(t testing.TB, now clock) *module {
 	for name := range h.compiled.ExportedFunctions() {
 		m.functions[name] = instance.ExportedFunction(name)
 	}
-	m.start, m.inputBytes = m.call("input"), m.call("input_bytes")
+	m.start, m.inputBytes, m.result = m.call("input"), m.call("input_bytes"), m.call("result")
 	return m
 }
 
@@ -166,7 +167,8 @@ func (m *module) write(input []byte) {
 }
 
 func (m *module) output() []byte {
-	start, n := m.call("output"), m.call("output_bytes")
+	start, _ := m.instance.Memory().ReadUint32Le(m.result)
+	n, _ := m.instance.Memory().ReadUint32Le(m.result + 4)
 	out, ok := m.instance.Memory().Read(start, n)
 	if !ok {
 		require.Failf(m.t, "output outside of the memory", "at %d, %d bytes", start, n)
