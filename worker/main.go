@@ -61,6 +61,15 @@ func classify(status, failure uint32) {
 	done(0)
 }
 
+//go:wasmexport find
+func find(n uint32) uint32 { return done(core.Find(n)) }
+
+//go:wasmexport edit
+func edit(bodyBytes, versionBytes uint32) {
+	core.Edit(bodyBytes, versionBytes)
+	done(0)
+}
+
 //go:wasmexport open_finder
 func openFinder() uint32 { return core.OpenFinder() }
 

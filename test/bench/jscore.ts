@@ -218,6 +218,15 @@ export class JavaScriptCore implements Core {
     return { outcome: Outcome.ok, errorClass: "" };
   }
 
+  findWhole(body: Uint8Array): string | undefined {
+    const finder = new JavaScriptFinder();
+    return finder.push(body) === 1 ? finder.version : undefined;
+  }
+
+  editWhole(body: Uint8Array, version: string): Uint8Array<ArrayBuffer> {
+    return new JavaScriptEditor(version).push(body) as Uint8Array<ArrayBuffer>;
+  }
+
   finder() {
     return new JavaScriptFinder();
   }

@@ -14,13 +14,7 @@ func (r *Reactor) OpenFinder() uint32 { return r.finders.add(new(prediction.Find
 // prediction.Status; once it is Found, Output is the version.
 func (r *Reactor) PushFinder(handle, n uint32) uint32 {
 	f := r.finders.get(handle)
-	status := f.Push(r.Input[:n])
-	r.Output = nil
-	if status == prediction.Found {
-		r.text = append(r.text[:0], f.Version()...)
-		r.Output = r.text
-	}
-	return uint32(status)
+	return r.searched(f, f.Push(r.Input[:n]))
 }
 
 // CloseFinder forgets a finder.
@@ -41,4 +35,27 @@ func (r *Reactor) PushEditor(handle, n uint32) {
 func (r *Reactor) CloseEditor(handle uint32) {
 	r.Output = r.editors.get(handle).Close()
 	r.editors.remove(handle)
+}
+
+// Find searches a whole body of n bytes at once; it answers like PushFinder.
+func (r *Reactor) Find(n uint32) uint32 {
+	r.finder = prediction.Finder{}
+	return r.searched(&r.finder, r.finder.Push(r.Input[:n]))
+}
+
+func (r *Reactor) searched(f *prediction.Finder, status prediction.Status) uint32 {
+	r.Output = nil
+	if status == prediction.Found {
+		r.text = append(r.text[:0], f.Version()...)
+		r.Output = r.text
+	}
+	return uint32(status)
+}
+
+// Edit rewrites a whole body at once, behind which its new version stands, or
+// nothing for it to be removed. Output is the body to pass on.
+func (r *Reactor) Edit(bodyBytes, versionBytes uint32) {
+	e := prediction.NewEditor(string(r.Input[bodyBytes : bodyBytes+versionBytes]))
+	r.text = append(append(r.text[:0], e.Push(r.Input[:bodyBytes])...), e.Close()...)
+	r.Output = r.text
 }

@@ -10,6 +10,7 @@ import (
 
 	"perch/shared/document"
 	"perch/shared/telemetry"
+	"perch/worker/prediction"
 	"perch/worker/router"
 )
 
@@ -26,6 +27,7 @@ type Reactor struct {
 
 	states  slots[router.State]
 	finders finders
+	finder  prediction.Finder // of Find
 	editors editors
 	text    []byte // backs Output where it is text
 	rules   [document.MaxRules]string

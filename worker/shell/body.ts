@@ -1,14 +1,11 @@
 // A request's body: read no further than needed, passed on untouched or edited.
 
 import { join } from "./bytes.ts";
-import { Edit, Search } from "./core.ts";
+import { Edit, Search, wholeBytes } from "./core.ts";
 import type { Core, Editor } from "./core.ts";
 
 /** How much of a body is held while its version is looked for, in bytes. */
 export const maxHeldBytes = 8 << 20;
-
-/** Bodies up to this size are read in one piece, and keep a content-length when they are edited. */
-const wholeBytes = 64 << 10;
 
 /** Why a body does not tell its version. */
 export type Unfound = "no-version" | "body-too-large" | "body-encoded";
@@ -39,6 +36,10 @@ export class Body {
   /** Reads on until the version is known; says why if it cannot be. */
   async find(core: Core): Promise<Unfound | undefined> {
     if (this.encoded) return "body-encoded";
+    if (this.#length <= wholeBytes) {
+      this.version = core.findWhole(await this.#whole()) ?? "";
+      return this.version === "" ? "no-version" : undefined;
+    }
     const finder = core.finder();
     try {
       return await this.#read((chunk) => {
@@ -54,10 +55,9 @@ export class Body {
 
   /** Holds chunks until the body ends or see says something. */
   async #read<T>(see: (chunk: Uint8Array) => T | undefined): Promise<T | undefined> {
-    const length = this.#length;
-    if (length <= wholeBytes) return see(await this.#whole());
     const stream = this.#stream;
     if (stream === null) return undefined;
+    const length = this.#length;
     const reader = stream.getReader();
     try {
       while (!this.#ended) {
@@ -88,8 +88,10 @@ export class Body {
   /** The body to send: edited, or as it came. */
   async send(core: Core, edit: number, version: string): Promise<BodyInit | null> {
     if (edit === Edit.none || this.encoded) return this.#asItCame();
-    if (!this.#ended && this.#length <= wholeBytes) await this.#read(() => undefined);
-    const editor = core.editor(edit === Edit.set ? version : "");
+    if (!this.#ended && this.#length <= wholeBytes) await this.#whole();
+    const wanted = edit === Edit.set ? version : "";
+    if (this.#ended && this.#heldBytes <= wholeBytes) return core.editWhole(join(this.#held), wanted);
+    const editor = core.editor(wanted);
     const stream = this.#stream;
     if (!this.#ended && stream !== null) return edited(this.#held, stream, editor);
     try {

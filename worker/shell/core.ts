@@ -82,6 +82,9 @@ export interface Editor {
   close(): Uint8Array;
 }
 
+/** The largest body that is searched or edited in one call, in bytes. */
+export const wholeBytes = 64 << 10;
+
 /** Every call may throw a Trap; the next one finds a fresh core. */
 export interface Core {
   readonly traps: number;
@@ -95,6 +98,10 @@ export interface Core {
   decide(loaded: Loaded, question: Question, now: number, endpoint: number): Decision;
   stable(loaded: Loaded, version: string, endpoint: number): { target: Target; edit: number };
   classify(status: number, failure: number): { outcome: string; errorClass: string };
+  /** The version of a whole body of at most wholeBytes, or undefined. */
+  findWhole(body: Uint8Array): string | undefined;
+  /** A whole body of at most wholeBytes with its version set, or removed if version is "". */
+  editWhole(body: Uint8Array, version: string): Uint8Array<ArrayBuffer>;
   finder(): Finder;
   /** Sets the version of a body, or removes it if version is "". */
   editor(version: string): Editor;

@@ -21,6 +21,8 @@ interface Exports {
   decide(handle: number, n: number, nowHigh: number, nowLow: number, endpoint: number): number;
   stable(handle: number, n: number, endpoint: number): number;
   classify(status: number, failure: number): void;
+  find(n: number): number;
+  edit(body: number, version: number): void;
   open_finder(): number;
   push_finder(handle: number, n: number): number;
   close_finder(handle: number): void;
@@ -270,6 +272,18 @@ export class WasmCore implements Core {
 
   // A body stays with the instance on which it began, even if another request
   // has ended that one: its memory outlives a trap.
+
+  findWhole(body: Uint8Array): string | undefined {
+    return this.#call((core) => (core.exports.find(core.writeBytes(body)) === Search.found ? core.text() : undefined));
+  }
+
+  editWhole(body: Uint8Array, version: string): Uint8Array<ArrayBuffer> {
+    return this.#call((core) => {
+      const n = core.writeBytes(body);
+      core.exports.edit(n, core.write(version, n));
+      return core.output().slice() as Uint8Array<ArrayBuffer>;
+    });
+  }
 
   finder(): Finder {
     return this.#call((core) => {

@@ -52,6 +52,7 @@ func TestCases(t *testing.T) {
 			body := c.Get("body")
 			require.Equal(t, c.Want, p.edit(c.Get("version"), pieces([]byte(body), len(body)+1)), c.Where)
 			p.edit(c.Get("version"), pieces([]byte(body), 1))
+			p.whole([]byte(body), c.Get("version"), p.find(pieces([]byte(body), len(body)+1)), c.Want)
 		}
 	})
 	t.Run("classify", func(t *testing.T) {

@@ -1,6 +1,7 @@
 package wasmtest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,6 +31,10 @@ func (n *native) call(name string, a ...uint32) uint32 {
 		return r.Stable(a[0], a[1], a[2])
 	case "classify":
 		r.Classify(a[0], a[1])
+	case "find":
+		return r.Find(a[0])
+	case "edit":
+		r.Edit(a[0], a[1])
 	case "open_finder":
 		return r.OpenFinder()
 	case "push_finder":
@@ -123,4 +128,16 @@ func (p *pair) edit(version string, chunks [][]byte) string {
 	}
 	_, piece := p.ask("close_editor", nil, handle)
 	return string(append(out, piece...))
+}
+
+// whole searches and edits a body in one call each, as hosts do with small
+// ones, and holds both to what its chunks gave.
+func (p *pair) whole(body []byte, version string, status uint32, edited string) {
+	if len(body)+len(version) > int(p.wasm.inputBytes) {
+		return
+	}
+	found, _ := p.ask("find", body, uint32(len(body)))
+	_, output := p.ask("edit", append(body[:len(body):len(body)], version...), uint32(len(body)), uint32(len(version)))
+	require.Equal(p.t, status, found, "find in %q", body)
+	require.Equal(p.t, strings.Join(strings.Fields(edited), ""), strings.Join(strings.Fields(string(output)), ""), "edit of %q", body)
 }

@@ -157,8 +157,8 @@ func (p *pair) request(w world, held *[]uint32) {
 	}
 	p.ask("classify", nil, w.Uint32N(700), w.Uint32N(4))
 	body := w.body()
-	p.find(w.chunks(body))
-	p.edit(w.pick("", "acme/flux", "\"\n\xff"), w.chunks(body))
+	version := w.pick("", "acme/flux", "\"\n\xff")
+	p.whole(body, version, p.find(w.chunks(body)), p.edit(version, w.chunks(body)))
 }
 
 // TestRandom: module and native core agree on 100,000 random requests.
