@@ -19,6 +19,11 @@ test: $(bundle) orchestrator ## all tests
 	npm run --silent test:stack
 	go test ./...
 
+.PHONY: bench
+bench: .build/perch.wasm $(modules) ## CPU a request and memory, beside hand-written workers; five minutes
+	go test -run '^$$' -bench Decide -benchmem ./worker/router
+	go run ./test/bench
+
 .PHONY: check
 check: format-check vet types test tidy ## what CI runs
 
@@ -51,7 +56,7 @@ $(bundle): .build/perch.wasm $(worker_ts)
 	@touch $@
 
 $(modules): package-lock.json
-	npm ci --no-fund --no-audit
+	npm ci --no-fund --no-audit --loglevel=error
 	@touch $@
 
 .PHONY: format format-check
@@ -78,4 +83,4 @@ tidy: ## the tree holds nothing that is generated or forgotten
 
 .PHONY: help
 help:
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
