@@ -21,7 +21,10 @@ const (
 	permissionKV           = "Workers KV Storage: Edit"
 	permissionAnalytics    = "Account Analytics: Read"
 	permissionScripts      = "Workers Scripts: Read"
-	permissionScriptsWrite = "Workers Scripts: Edit"
+	permissionScriptsWrite = "Workers Scripts: Edit" // to deploy; includes Read
+
+	// permissions are what all commands together need.
+	permissions = permissionKV + ", " + permissionAnalytics + ", " + permissionScripts
 )
 
 // What the worker calls its bindings.
@@ -153,7 +156,7 @@ func newCheck(name, detail string, err error) check {
 
 var errNoAnswer = errors.New("no answer from Cloudflare's API")
 
-const makeToken = "make a token at dash.cloudflare.com/profile/api-tokens with " + permissionKV + " and " + permissionAnalytics + ", and set CLOUDFLARE_API_TOKEN"
+const makeToken = "make a token at dash.cloudflare.com/profile/api-tokens with " + permissions + "; set CLOUDFLARE_API_TOKEN"
 
 // mend attaches what to do about the error of a call: permission is what the
 // token lacks where the API refused it.

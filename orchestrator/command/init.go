@@ -2,14 +2,15 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"perch/orchestrator/cloudflare"
+	"perch/orchestrator/rollout"
 	"perch/shared/document"
 )
 
@@ -24,7 +25,8 @@ const firstRollout = "initial"
 type initResult struct {
 	Namespace initNamespace `json:"namespace"`
 	Document  *initDocument `json:"document,omitempty"`
-	Wrangler  string        `json:"wrangler"` // lines for wrangler.toml
+	Aliases   []initAlias   `json:"aliases,omitempty"`
+	Wrangler  []wranglerSet `json:"wrangler"`
 	ToSet     []toSet       `json:"to_set"`
 	DryRun    bool          `json:"dry_run"`
 }
@@ -40,6 +42,39 @@ type initDocument struct {
 	Service    string `json:"service"`
 	Stable     string `json:"stable"`
 	Generation int64  `json:"generation"`
+}
+
+// initAlias is a target by whose name alone the edge finds the service.
+type initAlias struct {
+	Key   string          `json:"key"`
+	Value json.RawMessage `json:"value"`
+}
+
+// wranglerSet is a line to set in a table of wrangler.toml that is there.
+type wranglerSet struct {
+	Table string `json:"table"`
+	Line  string `json:"line"`
+}
+
+// environmentOf is what wrangler.toml and the workflows call a worker's own.
+type environmentOf struct {
+	name, worker, dataset string
+	variables             string // beginning of the names of its GitHub variables
+}
+
+var environments = []environmentOf{
+	{"production", defaultWorker, defaultDataset, "PERCH_"},
+	{"staging", defaultWorker + "-staging", defaultDataset + "_staging", "PERCH_STAGING_"},
+}
+
+// environment returns the environment that a worker is deployed as.
+func (s settings) environment() environmentOf {
+	for _, e := range environments {
+		if e.worker == s.worker {
+			return e
+		}
+	}
+	return environmentOf{"<environment>", s.worker, defaultDataset, "PERCH_"}
 }
 
 // toSet is something that init cannot set for the user.
@@ -88,13 +123,15 @@ func (a *app) initialize(c *cli.Context) error {
 		}
 		stable := first.Targets[first.Target(document.Stable)]
 		result.Document = &initDocument{first.Service.RolloutKey(), first.Service.String(), stable.String(), first.Generation}
+		for _, w := range rollout.AliasWrites(first) {
+			result.Aliases = append(result.Aliases, initAlias{w.Key, w.Value})
+		}
 	}
 	id := result.Namespace.ID
 	if id == "" {
 		id = "(the id that init prints)"
 	}
-	result.Wrangler = fmt.Sprintf("[[kv_namespaces]]\nbinding = %q\nid = %q\n\n[[analytics_engine_datasets]]\nbinding = %q\ndataset = %q\n",
-		bindingRollouts, id, bindingAnalytics, s.cloudflare.Dataset)
+	result.Wrangler = leftForWrangler(s, id)
 	result.ToSet = leftToSet(s, id)
 	if s.json {
 		return a.printJSON(result)
@@ -193,7 +230,22 @@ func (a *app) writeFirst(ctx context.Context, s settings, d *document.Document, 
 	if s.dryRun {
 		return nil
 	}
+	for _, w := range rollout.AliasWrites(d) {
+		if err := store.Put(ctx, w.Key, w.Value); err != nil {
+			return err
+		}
+	}
 	return store.Put(ctx, key, d.Encode())
+}
+
+// leftForWrangler lists what wrangler.toml leaves open, or has otherwise.
+func leftForWrangler(s settings, namespace string) []wranglerSet {
+	e := s.environment()
+	list := []wranglerSet{{"[[env." + e.name + ".kv_namespaces]]", fmt.Sprintf("id = %q", namespace)}}
+	if s.cloudflare.Dataset != e.dataset && s.cloudflare.Dataset != defaultDataset {
+		list = append(list, wranglerSet{"[[env." + e.name + ".analytics_engine_datasets]]", fmt.Sprintf("dataset = %q", s.cloudflare.Dataset)})
+	}
+	return list
 }
 
 // leftToSet lists what the workflows need. The worker itself needs no secret:
@@ -204,14 +256,18 @@ func leftToSet(s settings, namespace string) []toSet {
 	if workerURL == "" {
 		workerURL = "where the worker answers, such as https://perch.example.workers.dev"
 	}
+	e := s.environment()
 	list := []toSet{
-		{secret, "CLOUDFLARE_API_TOKEN", "a token with " + permissionKV + ", " + permissionAnalytics + "; to deploy also " + permissionScriptsWrite},
+		{secret, "CLOUDFLARE_API_TOKEN", "a token with " + permissions + "; to deploy " + permissionScriptsWrite},
 		{secret, "CLOUDFLARE_ACCOUNT_ID", s.cloudflare.Account},
-		{variable, "PERCH_NAMESPACE_ID", namespace},
-		{variable, "PERCH_WORKER_URL", workerURL},
+		{variable, e.variables + "NAMESPACE_ID", namespace},
+		{variable, e.variables + "WORKER_URL", workerURL},
 	}
-	if s.cloudflare.Dataset != defaultDataset {
-		list = append(list, toSet{variable, "PERCH_DATASET", s.cloudflare.Dataset})
+	if s.cloudflare.Dataset != e.dataset && s.cloudflare.Dataset != defaultDataset {
+		list = append(list, toSet{variable, e.variables + "DATASET", s.cloudflare.Dataset})
+	}
+	if e.name == "staging" { // the schedule steps production's services
+		return list
 	}
 	services := "the services to step on a schedule, such as " + `["acme/flux", "http:qwen"]`
 	if s.service != "" {
@@ -236,20 +292,16 @@ func (a *app) printInit(r initResult) {
 	if d := r.Document; d != nil {
 		fmt.Fprintf(a.stdout, "%s document %s, generation %d: everyone to stable, %s\n", wrote, d.Key, d.Generation, d.Stable)
 	}
-	fmt.Fprintf(a.stdout, "\nput into wrangler.toml, under the environment that you deploy, and deploy:\n\n%s\nset by hand:\n", indent(r.Wrangler))
+	for _, alias := range r.Aliases {
+		fmt.Fprintf(a.stdout, "%s %s, so that requests that name it alone are routed too\n", wrote, alias.Key)
+	}
+	fmt.Fprint(a.stdout, "\n")
+	for _, w := range r.Wrangler {
+		fmt.Fprintf(a.stdout, "in wrangler.toml, under %s, set: %s\n", w.Table, w.Line)
+	}
+	fmt.Fprint(a.stdout, "then deploy\n\nset by hand:\n")
 	for _, item := range r.ToSet {
 		fmt.Fprintf(a.stdout, "  %-23s  %-21s  %s\n", item.Where, item.Name, item.Value)
 	}
 	fmt.Fprintln(a.stdout, "\nthen check all of it: orchestrator doctor")
-}
-
-// indent moves each line of text that is not empty to the right.
-func indent(text string) string {
-	lines := strings.Split(text, "\n")
-	for i, line := range lines {
-		if line != "" {
-			lines[i] = "  " + line
-		}
-	}
-	return strings.Join(lines, "\n")
 }

@@ -22,19 +22,13 @@ func TestInitNew(t *testing.T) {
 	require.Equal(t, exitDone, code, stderr)
 	require.Equal(t, `created KV namespace perch-rollouts: space
 wrote document rollout:model:acme:flux, generation 1: everyone to stable, deployment acme/live
+wrote alias:deployment:acme:live, so that requests that name it alone are routed too
 
-put into wrangler.toml, under the environment that you deploy, and deploy:
-
-  [[kv_namespaces]]
-  binding = "ROLLOUTS"
-  id = "space"
-
-  [[analytics_engine_datasets]]
-  binding = "ANALYTICS"
-  dataset = "perch_requests"
+in wrangler.toml, under [[env.production.kv_namespaces]], set: id = "space"
+then deploy
 
 set by hand:
-  GitHub Actions secret    CLOUDFLARE_API_TOKEN   a token with Workers KV Storage: Edit, Account Analytics: Read; to deploy also Workers Scripts: Edit
+  GitHub Actions secret    CLOUDFLARE_API_TOKEN   a token with Workers KV Storage: Edit, Account Analytics: Read, Workers Scripts: Read; to deploy Workers Scripts: Edit
   GitHub Actions secret    CLOUDFLARE_ACCOUNT_ID  acct
   GitHub Actions variable  PERCH_NAMESPACE_ID     space
   GitHub Actions variable  PERCH_WORKER_URL       `+f.server.URL+`/worker
@@ -42,7 +36,8 @@ set by hand:
 
 then check all of it: orchestrator doctor
 `, stdout)
-	require.Equal(t, []string{fluxKey}, f.writes)
+	require.Equal(t, []string{"alias:deployment:acme:live", fluxKey}, f.writes)
+	require.JSONEq(t, `{"service":"model:acme/flux","variant":"stable"}`, f.values["alias:deployment:acme:live"])
 	d, err := document.ParseStrict([]byte(f.values[fluxKey]))
 	require.NoError(t, err)
 	require.Equal(t, []document.Target{{Name: "stable", Deployment: "acme/live"}}, d.Targets)
@@ -63,6 +58,7 @@ func TestInitDryRun(t *testing.T) {
 	stdout, _, code := runCommand(t, f.env("PERCH_NAMESPACE_ID="), "init", "--dry-run", "--stable", "model=acme/flux", "acme/flux")
 	require.Equal(t, exitDone, code)
 	require.Contains(t, stdout, "would create KV namespace perch-rollouts\nwould write document rollout:model:acme:flux, generation 1")
+	require.Contains(t, stdout, "would write alias:model:acme:flux,")
 	require.Contains(t, stdout, `id = "(the id that init prints)"`)
 
 	f.namespaces = []string{"space"}
@@ -71,6 +67,8 @@ func TestInitDryRun(t *testing.T) {
 	result := decodeJSON(t, stdout)
 	require.Equal(t, map[string]any{"id": "space", "title": "perch-rollouts", "created": false}, result["namespace"])
 	require.Equal(t, map[string]any{"key": fluxKey, "service": "model:acme/flux", "stable": "model acme/flux", "generation": 1.0}, result["document"])
+	require.Equal(t, []any{map[string]any{"key": "alias:model:acme:flux",
+		"value": map[string]any{"service": "model:acme/flux", "variant": "stable"}}}, result["aliases"])
 	require.Equal(t, true, result["dry_run"])
 	require.Empty(t, f.writes)
 	require.Empty(t, f.values)
@@ -142,7 +140,7 @@ func TestInitRefuses(t *testing.T) {
 			"orchestrator: create KV namespace perch-rollouts: status 403 Forbidden: Authentication error (code 10000)\nhint: the token needs Workers KV Storage: Edit\n"},
 		{"writing refused", []string{"--stable", "model=a/b", "acme/flux"}, nil,
 			map[string]fakeRefusal{"PUT /namespaces/space/values": {403, 10000, "Authentication error"}}, exitError,
-			"orchestrator: write KV key rollout:model:acme:flux: status 403 Forbidden: Authentication error (code 10000)\n"},
+			"orchestrator: write KV key alias:model:a:b: status 403 Forbidden: Authentication error (code 10000)\n"},
 		{"state unreadable", []string{"--force", "--stable", "model=a/b", "acme/flux"}, nil,
 			map[string]fakeRefusal{"GET /namespaces/space/values/state": {400, 10021, "bad"}}, exitError,
 			"orchestrator: read KV key state:model:acme:flux: status 400 Bad Request: bad (code 10021)\n"},
@@ -158,6 +156,38 @@ func TestInitRefuses(t *testing.T) {
 			require.Equal(t, test.code, code)
 			require.True(t, strings.HasPrefix(stderr, test.want), stderr)
 			require.Empty(t, f.writes)
+		})
+	}
+}
+
+// TestInitEnvironments: what is left to set is named as the worker's environment
+// has it in wrangler.toml and the workflows.
+func TestInitEnvironments(t *testing.T) {
+	tests := []struct {
+		name    string
+		flags   []string
+		want    []string
+		without []string
+	}{
+		{"production", nil, []string{`under [[env.production.kv_namespaces]], set: id = "space"`, "PERCH_NAMESPACE_ID "},
+			[]string{"dataset", "PERCH_DATASET"}},
+		{"staging", []string{"--worker", "perch-staging", "--dataset", "perch_requests_staging"},
+			[]string{`under [[env.staging.kv_namespaces]], set: id = "space"`, "PERCH_STAGING_NAMESPACE_ID ", "PERCH_STAGING_WORKER_URL "},
+			[]string{"dataset", "_DATASET", "PERCH_SERVICES"}},
+		{"another worker", []string{"--worker", "mine", "--dataset", "my_requests"},
+			[]string{`under [[env.<environment>.kv_namespaces]], set: id = "space"`,
+				`under [[env.<environment>.analytics_engine_datasets]], set: dataset = "my_requests"`, "PERCH_DATASET "}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			stdout, stderr, code := runCommand(t, newFakeAccount(t).env(), append([]string{"init"}, test.flags...)...)
+			require.Equal(t, exitDone, code, stderr)
+			for _, want := range test.want {
+				require.Contains(t, stdout, want)
+			}
+			for _, without := range test.without {
+				require.NotContains(t, stdout, without)
+			}
 		})
 	}
 }

@@ -80,14 +80,20 @@ func (s State) aliasWrites() []Write {
 	default:
 		return nil
 	}
+	return AliasWrites(s.Document.Document)
+}
+
+// AliasWrites names a document's stable and canary target as its service's, so
+// that the edge finds the service of a request that names the target alone.
+func AliasWrites(d *document.Document) []Write {
 	var writes []Write
 	for _, variant := range []string{document.Stable, document.Canary} {
-		t := s.Document.target(variant)
-		if t == nil {
+		i := d.Target(variant)
+		if i < 0 {
 			continue
 		}
-		if key := aliasKey(*t); key != "" {
-			value, _ := json.Marshal(map[string]string{"service": s.Document.Service.String(), "variant": variant})
+		if key := aliasKey(d.Targets[i]); key != "" {
+			value, _ := json.Marshal(map[string]string{"service": d.Service.String(), "variant": variant})
 			writes = append(writes, Write{WriteAlias, key, value})
 		}
 	}
