@@ -34,6 +34,8 @@ interface Exports {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const nothing = new Uint8Array();
+/** Up to this length a loop costs less than leaving JavaScript for an encoder or decoder. */
+const shortText = 256;
 
 /** One running instance and its exchange buffers. */
 class Instance {
@@ -72,9 +74,23 @@ class Instance {
   /** Writes text into the input at an offset and returns its length in bytes. */
   write(text: string, offset = 0): number {
     this.#look();
+    if (offset === 0 && this.#writeShort(text)) return text.length;
     const { read, written } = encoder.encodeInto(text, offset === 0 ? this.#input : this.#input.subarray(offset));
     if (read < text.length) throw new TooLong("longer than the core's input");
     return written;
+  }
+
+  /** Writes a text if it is short and plain ASCII. */
+  #writeShort(text: string): boolean {
+    const { length } = text;
+    if (length > shortText) return false;
+    const input = this.#input;
+    for (let i = 0; i < length; i++) {
+      const c = text.charCodeAt(i);
+      if (c > 0x7f) return false;
+      input[i] = c;
+    }
+    return true;
   }
 
   writeBytes(bytes: Uint8Array): number {
@@ -90,12 +106,26 @@ class Instance {
   }
 
   text(): string {
-    return decoder.decode(this.output());
+    const bytes = this.output();
+    return shortASCII(bytes) ?? decoder.decode(bytes);
   }
 
   lines(): string[] {
     return this.text().split("\n");
   }
+}
+
+/** The text of a few bytes, if all of it is ASCII. */
+function shortASCII(bytes: Uint8Array): string | undefined {
+  const { length } = bytes;
+  if (length > shortText) return undefined;
+  let text = "";
+  for (let i = 0; i < length; i++) {
+    const c = bytes[i] ?? 0;
+    if (c > 0x7f) return undefined;
+    text += String.fromCharCode(c);
+  }
+  return text;
 }
 
 class WasmLoaded implements Loaded {
