@@ -5,6 +5,7 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export WRANGLER_SEND_METRICS = false
 
+clean_tree = test -z "$$(git status --porcelain)" || (echo "not committed:"; git status --short; git diff; exit 1)
 modules = node_modules/.package-lock.json
 bundle = .build/worker/index.js
 worker_go = $(shell find worker shared -name '*.go' -not -name '*_test.go') $(wildcard worker/perch.json) go.mod go.sum
@@ -25,7 +26,8 @@ bench: .build/perch.wasm $(modules) ## CPU a request and memory, beside hand-wri
 	go run ./test/bench
 
 .PHONY: check
-check: format-check vet types test tidy ## what CI runs
+check: tidy format-check vet types test ## what CI runs
+	@$(clean_tree)
 
 .PHONY: orchestrator
 orchestrator: ## the command, as .build/orchestrator
@@ -79,7 +81,7 @@ types: .build/perch.wasm $(modules)
 .PHONY: tidy
 tidy: ## the tree holds nothing that is generated or forgotten
 	go mod tidy -diff
-	@test -z "$$(git status --porcelain)" || (git status --short; git diff; exit 1)
+	@$(clean_tree)
 
 .PHONY: help
 help:
