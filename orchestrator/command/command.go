@@ -6,7 +6,6 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -134,17 +133,9 @@ func (a *app) cli() *cli.App {
 			if !c.Args().Present() {
 				return cli.ShowAppHelp(c)
 			}
-			return unknownCommand(c.Args().First(), commands)
+			return a.otherWord(c, commands)
 		},
 	}
-}
-
-func unknownCommand(name string, commands []*cli.Command) error {
-	hint := "orchestrator --help lists the commands"
-	if near := cli.SuggestCommand(commands, name); near != "" {
-		hint = strings.Replace(near, "Did", "did", 1) + " " + hint
-	}
-	return &failure{code: exitUsage, err: fmt.Errorf("unknown command %q", name), hint: hint}
 }
 
 func usage(c *cli.Context, err error, _ bool) error {

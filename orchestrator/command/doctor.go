@@ -156,6 +156,15 @@ func newCheck(name, detail string, err error) check {
 
 var errNoAnswer = errors.New("no answer from Cloudflare's API")
 
+const checkAccount = "check CLOUDFLARE_ACCOUNT_ID"
+
+// Cloudflare's codes that mean that the path names nothing, as with an account
+// that there is not.
+const (
+	codeNoRoute   = 7003
+	codeBadObject = 7000
+)
+
 const makeToken = "make a token at dash.cloudflare.com/profile/api-tokens with " + permissions + "; set CLOUDFLARE_API_TOKEN"
 
 // mend attaches what to do about the error of a call: permission is what the
@@ -170,7 +179,9 @@ func mend(err error, permission, otherwise string) error {
 	case api.Status == http.StatusUnauthorized:
 		return &ailment{err, makeToken}
 	case api.Status == http.StatusForbidden:
-		return &ailment{err, "give the token the permission " + permission + " for this account"}
+		return &ailment{err, "give the token the permission " + permission + " for this account, or " + checkAccount}
+	case api.Code == codeNoRoute || api.Code == codeBadObject:
+		return &ailment{err, checkAccount}
 	case api.Status == http.StatusTooManyRequests || api.Status >= http.StatusInternalServerError:
 		return &ailment{err, "try again later"}
 	}
@@ -288,6 +299,7 @@ func (d *doctor) health(ctx context.Context) (string, error) {
 
 func (a *app) printChecks(checks []check) {
 	failed := 0
+	said := map[string]string{} // mend → the first check that it mends
 	for _, k := range checks {
 		mark := "ok  "
 		if !k.OK {
@@ -295,7 +307,12 @@ func (a *app) printChecks(checks []check) {
 			failed++
 		}
 		fmt.Fprintf(a.stdout, "%s  %-18s  %s\n", mark, k.Name, k.Detail)
-		if k.Mend != "" {
+		switch first := said[k.Mend]; {
+		case k.Mend == "":
+		case first != "":
+			fmt.Fprintf(a.stdout, "      mend: as for %s\n", first)
+		default:
+			said[k.Mend] = k.Name
 			fmt.Fprintf(a.stdout, "      mend: %s\n", k.Mend)
 		}
 	}

@@ -54,16 +54,20 @@ func TestDoctorAilments(t *testing.T) {
 			"binding ROLLOUTS|not checked: the worker's settings were not read|mend the check of the worker first",
 			"binding ANALYTICS|not checked: the worker's settings were not read|mend the check of the worker first"}},
 		{"KV not readable", func(f *fakeAccount) { f.refuse["GET /namespaces/space/keys"] = forbidden }, "", []string{
-			"KV read|list KV keys rollout:*: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Workers KV Storage: Edit for this account"}},
+			"KV read|list KV keys rollout:*: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Workers KV Storage: Edit for this account, or check CLOUDFLARE_ACCOUNT_ID"}},
+		{"another account", func(f *fakeAccount) {
+			f.refuse["GET /namespaces/space/keys"] = fakeRefusal{404, 7003, "Could not route to /accounts/acct"}
+		}, "", []string{
+			"KV read|list KV keys rollout:*: status 404 Not Found: Could not route to /accounts/acct (code 7003)|check CLOUDFLARE_ACCOUNT_ID"}},
 		{"KV only readable", func(f *fakeAccount) { f.refuse["PUT "] = forbidden }, "", []string{
-			"KV write|write KV key doctor:probe: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Workers KV Storage: Edit for this account"}},
+			"KV write|write KV key doctor:probe: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Workers KV Storage: Edit for this account, or check CLOUDFLARE_ACCOUNT_ID"}},
 		{"another namespace", func(f *fakeAccount) {
 			f.refuse["GET /namespaces"], f.refuse["PUT /namespaces"] = noNamespace, noNamespace
 		}, "", []string{
 			"KV read|list KV keys rollout:*: status 404 Not Found: namespace not found (code 10013)|" + mendNamespace,
 			"KV write|write KV key doctor:probe: status 404 Not Found: namespace not found (code 10013)|" + mendNamespace}},
 		{"analytics refused", func(f *fakeAccount) { f.refuse["POST /analytics_engine"] = forbidden }, "", []string{
-			"analytics read|query analytics: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Account Analytics: Read for this account"}},
+			"analytics read|query analytics: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Account Analytics: Read for this account, or check CLOUDFLARE_ACCOUNT_ID"}},
 		{"nothing ever written", func(f *fakeAccount) {
 			f.refuse["POST /analytics_engine"] = fakeRefusal{422, 1, "unable to find type of column: timestamp"}
 		}, "", []string{
@@ -130,6 +134,18 @@ func TestDoctorPrintsMends(t *testing.T) {
 	require.True(t, strings.HasSuffix(stdout, "1 of 8 checks failed\n"))
 }
 
+// TestDoctorSaysAMendOnce: checks that fail of one cause share its mend.
+func TestDoctorSaysAMendOnce(t *testing.T) {
+	f := newFakeAccount(t)
+	for _, call := range []string{"GET /", "PUT /", "POST /"} {
+		f.refuse[call] = fakeRefusal{401, 10000, "Authentication error"}
+	}
+	stdout, _, code := runCommand(t, f.env(), "doctor")
+	require.Equal(t, exitError, code)
+	require.Equal(t, 1, strings.Count(stdout, makeToken))
+	require.Equal(t, 4, strings.Count(stdout, "mend: as for token\n"))
+}
+
 // TestDoctorNoAnswer: where nobody answers, the other checks are not waited for.
 func TestDoctorNoAnswer(t *testing.T) {
 	t.Parallel() // it waits through the retries
@@ -142,6 +158,21 @@ func TestDoctorNoAnswer(t *testing.T) {
 	require.Len(t, checks, 1)
 	require.Contains(t, checks[0].(map[string]any)["detail"], "no answer from Cloudflare's API: verify token: ")
 	require.Equal(t, "check the network and CLOUDFLARE_BASE_URL, then try again", checks[0].(map[string]any)["mend"])
+}
+
+// TestErrorsPointToDoctor: what the API refuses, or where it does not answer, is
+// doctor's to explain.
+func TestErrorsPointToDoctor(t *testing.T) {
+	t.Parallel() // it waits through the retries
+	f := newFakeAccount(t)
+	f.refuse["GET /namespaces"] = fakeRefusal{401, 10000, "Authentication error"}
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	for _, env := range [][]string{f.env(), f.env("CLOUDFLARE_BASE_URL=" + gone.URL)} {
+		_, stderr, code := runCommand(t, env, "list")
+		require.Equal(t, exitError, code)
+		require.True(t, strings.HasSuffix(stderr, "\nhint: orchestrator doctor says what to mend\n"), stderr)
+	}
 }
 
 func TestDoctorRefuses(t *testing.T) {

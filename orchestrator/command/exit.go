@@ -3,7 +3,10 @@ package command
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+
+	"perch/orchestrator/cloudflare"
 )
 
 // Exit codes. 3 is left out: urfave/cli uses it by itself.
@@ -50,9 +53,26 @@ func (a *app) report(err error) int {
 	}
 	f := &failure{code: exitError, err: err}
 	errors.As(err, &f)
+	if f.hint == "" {
+		f.hint = hintOf(err)
+	}
 	fmt.Fprintln(a.stderr, "orchestrator: "+strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	if f.hint != "" {
 		fmt.Fprintln(a.stderr, "hint: "+f.hint)
 	}
 	return f.code
+}
+
+// hintOf says what to do about an error that names no mend itself.
+func hintOf(err error) string {
+	var a *ailment
+	var api *cloudflare.APIError
+	var network net.Error
+	switch {
+	case errors.As(err, &a):
+		return a.mend
+	case errors.As(err, &api), errors.As(err, &network):
+		return "orchestrator doctor says what to mend"
+	}
+	return ""
 }

@@ -21,18 +21,50 @@ func (a *app) setCommand() *cli.Command {
 			reasonFlag(), actorFlag(), dryRunFlag(),
 		},
 		Action: func(c *cli.Context) error {
-			if !c.IsSet("percentage") {
-				return invalid("for instance --percentage 0", "no percentage is given")
-			}
-			basisPoints, err := document.ParsePercentage(c.String("percentage"))
+			basisPoints, err := percentageFlag(c)
 			if err != nil {
-				return invalid("for instance --percentage 12.5", "%w", err)
+				return err
 			}
 			return a.change(c, func(s rollout.State, by rollout.By) (rollout.State, error) {
 				return s.Set(basisPoints, c.String("reason"), by)
 			})
 		},
 	}
+}
+
+// percentageFlag reads set's flag, in basis points.
+func percentageFlag(c *cli.Context) (int, error) {
+	if !c.IsSet("percentage") {
+		return 0, noPercentage(c)
+	}
+	if err := refuseStrayArguments(c, 1); err != nil {
+		return 0, err
+	}
+	basisPoints, err := document.ParsePercentage(c.String("percentage"))
+	if err != nil {
+		return 0, invalid("for instance --percentage 12.5", "%w", err)
+	}
+	return basisPoints, nil
+}
+
+// noPercentage is the error of a set without its flag. Where a number stands
+// among the arguments, the hint is the command as it was meant.
+func noPercentage(c *cli.Context) error {
+	percentage, service := "", "acme/flux"
+	for _, argument := range c.Args().Slice() {
+		if _, err := document.ParsePercentage(argument); err == nil {
+			percentage = argument
+		} else if _, err := document.ParseService(argument); err == nil {
+			service = argument
+		}
+	}
+	if percentage == "" {
+		if err := refuseStrayArguments(c, 1); err != nil {
+			return err
+		}
+		percentage = "0"
+	}
+	return invalid("for instance orchestrator set --percentage "+percentage+" "+service, "no percentage is given")
 }
 
 func (a *app) promoteCommand() *cli.Command {

@@ -177,7 +177,7 @@ func findNamespace(ctx context.Context, s settings) (initNamespace, error) {
 	account := cloudflare.NewAccount(s.cloudflare)
 	list, err := account.Namespaces(ctx)
 	if err != nil {
-		return initNamespace{}, &failure{code: exitError, err: err, hint: "the token needs " + permissionKV}
+		return initNamespace{}, mend(err, permissionKV, checkAccount)
 	}
 	id, title := s.cloudflare.Namespace, namespaceTitle(s.worker)
 	i := slices.IndexFunc(list, func(n cloudflare.Namespace) bool {
@@ -193,7 +193,7 @@ func findNamespace(ctx context.Context, s settings) (initNamespace, error) {
 	}
 	made, err := account.CreateNamespace(ctx, title)
 	if err != nil {
-		return initNamespace{}, &failure{code: exitError, err: err, hint: "the token needs " + permissionKV}
+		return initNamespace{}, mend(err, permissionKV, checkAccount)
 	}
 	return initNamespace{ID: made.ID, Title: made.Title, Created: true}, nil
 }

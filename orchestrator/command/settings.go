@@ -139,16 +139,24 @@ func (s settings) requireService() (document.Service, error) {
 	return service, nil
 }
 
-// requireAccount checks that the account can be reached: what each needs is
+// requireAccount checks that the account can be reached: all that is missing is
 // named in the error. Commands that make a namespace leave the namespace out.
 func (s settings) requireAccount(namespace bool) error {
-	switch {
-	case s.cloudflare.Account == "":
-		return invalid("set CLOUDFLARE_ACCOUNT_ID or --account", "no account is given")
-	case s.cloudflare.Token == "":
-		return invalid("set CLOUDFLARE_API_TOKEN; orchestrator init lists the permissions it needs", "no API token is given")
-	case namespace && s.cloudflare.Namespace == "":
-		return invalid("set PERCH_NAMESPACE_ID or --namespace; orchestrator init makes the namespace and prints its id", "no KV namespace is given")
+	var missing, hints []string
+	for _, need := range []struct {
+		given      bool
+		name, hint string
+	}{
+		{s.cloudflare.Account != "", "account", "CLOUDFLARE_ACCOUNT_ID or --account"},
+		{s.cloudflare.Token != "", "API token", "CLOUDFLARE_API_TOKEN, with the permissions " + permissions},
+		{!namespace || s.cloudflare.Namespace != "", "KV namespace", "PERCH_NAMESPACE_ID or --namespace, which orchestrator init makes and prints"},
+	} {
+		if !need.given {
+			missing, hints = append(missing, "no "+need.name), append(hints, need.hint)
+		}
 	}
-	return nil
+	if len(missing) == 0 {
+		return nil
+	}
+	return invalid("set "+strings.Join(hints, "; "), "%s is given", strings.Join(missing, ", "))
 }

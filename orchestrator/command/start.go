@@ -29,11 +29,15 @@ func (a *app) startCommand() *cli.Command {
 			actorFlag(), dryRunFlag(),
 		},
 		Action: func(c *cli.Context) error {
+			n, err := newRollout(c)
+			if err != nil {
+				return err
+			}
 			x, err := a.act(c)
 			if err != nil {
 				return err
 			}
-			status, err := x.start(c)
+			status, err := x.start(c.Context, n)
 			if err != nil {
 				return err
 			}
@@ -45,12 +49,12 @@ func (a *app) startCommand() *cli.Command {
 	}
 }
 
-func (x *session) start(c *cli.Context) (report.Status, error) {
-	n, err := x.newRollout(c)
-	if err != nil {
+func (x *session) start(ctx context.Context, n rollout.New) (report.Status, error) {
+	var err error
+	n.Service = x.service
+	if n.Policy, err = x.app.policy(x.settings); err != nil {
 		return report.Status{}, err
 	}
-	ctx := c.Context
 	o, err := x.observe(ctx)
 	if err != nil {
 		return report.Status{}, err
@@ -83,13 +87,12 @@ func (x *session) start(c *cli.Context) (report.Status, error) {
 	return status, nil
 }
 
-// newRollout reads the flags, before anything is asked of the account.
-func (x *session) newRollout(c *cli.Context) (rollout.New, error) {
-	n := rollout.New{Service: x.service, Rollout: c.String("rollout")}
-	var err error
-	if n.Policy, err = x.app.policy(x.settings); err != nil {
+// newRollout reads start's own flags, before anything is asked of the account.
+func newRollout(c *cli.Context) (n rollout.New, err error) {
+	if err := refuseStrayArguments(c, 1); err != nil {
 		return n, err
 	}
+	n.Rollout = c.String("rollout")
 	if c.String("canary") == "" {
 		return n, invalid("for instance --canary version=acme/flux:<id>", "no canary is given")
 	}
