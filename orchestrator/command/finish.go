@@ -58,7 +58,7 @@ func (x *session) print(status report.Status) error {
 	}
 	report.WriteStatus(x.app.stdout, status)
 	if status.Changed() {
-		fmt.Fprintln(x.app.stdout, status.Line())
+		report.WriteLine(x.app.stdout, status)
 	}
 	if x.settings.dryRun {
 		printPlan(x.app.stdout, status.Planned)

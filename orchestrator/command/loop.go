@@ -88,6 +88,9 @@ func (l *loop) run(ctx context.Context) error {
 			}
 			l.progress.Look(status, now.Add(l.look()))
 			if status.Phase != string(rollout.Running) {
+				if next := status.Next(); next != "" && !l.settings.json {
+					l.progress.Note(now, next)
+				}
 				return nil
 			}
 		}

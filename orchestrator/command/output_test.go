@@ -73,6 +73,51 @@ func TestGoldenOutputs(t *testing.T) {
 	}
 }
 
+// TestOutputRightAfterARaise: the numbers are captioned with the percentage that
+// they are of, and no rate is taken over to the step that has just begun.
+func TestOutputRightAfterARaise(t *testing.T) {
+	b := newBench(t).start()
+	b.clock.advance(bake)
+	raised := b.do(0, "step", "acme/flux").stdout
+	require.Contains(t, raised, "verdict     pass: after the bake time")
+	require.Contains(t, raised, "raise 5 → 20 %: ")
+	require.Regexp(t, `at 5 % +requests`, raised)
+	require.Regexp(t, `canary +1000 +3.3 `, raised)
+	require.Contains(t, b.do(0, "step", "--json", "acme/flux").stdout, `"decision": "hold"`)
+	b.clock.advance(30 * time.Second)
+	b.source.canary, b.source.stable = nothing, nothing
+	begun := b.do(0, "status", "acme/flux").stdout
+	require.Regexp(t, `at 20 % +requests`, begun)
+	require.Regexp(t, `canary +0 +– `, begun)
+	for line := range strings.Lines(raised + begun) {
+		require.LessOrEqual(t, len([]rune(line)), 101, line)
+	}
+}
+
+// TestStatusOfPhases: what a phase means for users, and what a person can do.
+func TestStatusOfPhases(t *testing.T) {
+	b := newBench(t).start()
+	show := func() string { return b.do(0, "status", "acme/flux").stdout }
+	b.do(0, "set", "--percentage", "30", "acme/flux")
+	require.Contains(t, show(), "next        orchestrator resume model:acme/flux goes on from there, promote or rollback ends it\n")
+	b.do(0, "resume", "acme/flux")
+	b.source.canary = nothing
+	b.clock.advance(3 * time.Hour)
+	b.do(5, "step", "acme/flux")
+	require.Contains(t, show(), "the canary keeps its 30 %: orchestrator resume model:acme/flux")
+	b.do(0, "promote", "acme/flux")
+	require.Contains(t, show(), "percentage  all users on version acme/flux:bbbbbbbb…\n")
+	require.NotContains(t, show(), "step ")
+	require.Regexp(t, `promoted +– `, b.do(0, "list").stdout)
+}
+
+// TestHistoryOnATerminal: long reasons are wrapped in their column.
+func TestHistoryOnATerminal(t *testing.T) {
+	b := shown(t)
+	b.terminal = true
+	golden(t, "history_terminal.txt", b.do(0, "history", "acme/flux").stdout)
+}
+
 func TestStatusSaysWhatIsWrong(t *testing.T) {
 	b := newBench(t).start()
 	b.kv.values[flux.RolloutKey()] = []byte(`{"schema":1,"percentage":250}`)

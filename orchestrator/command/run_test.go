@@ -62,6 +62,7 @@ func TestRunEndsWhenAHandTakesOver(t *testing.T) {
 	}
 	r := b.do(0, "run", "acme/flux")
 	require.Contains(t, r.stdout, "paused at 7 %")
+	require.Contains(t, r.stdout, "orchestrator resume model:acme/flux goes on from there")
 	b.requireAt(rollout.Paused, 700)
 }
 
@@ -158,6 +159,24 @@ func TestWatch(t *testing.T) {
 	require.Len(t, strings.Split(strings.TrimSpace(r.stdout), "\n"), 3)
 	require.Empty(t, r.stderr)
 	require.Equal(t, writes, b.kv.writes)
+}
+
+// TestWatchEnds: with the rollout, whose reason is shown.
+func TestWatchEnds(t *testing.T) {
+	for _, terminal := range []bool{true, false} {
+		b := newBench(t).start()
+		b.terminal = terminal
+		ended := false
+		b.clock.slept = func(time.Time) {
+			if !ended {
+				ended = true
+				b.do(0, "rollback", "--reason", "customers complain", "acme/flux")
+			}
+		}
+		r := b.do(0, "status", "--watch", "acme/flux")
+		require.Contains(t, r.stdout, "rolled back")
+		require.Contains(t, r.stdout, "customers complain\n")
+	}
 }
 
 func TestSwitchIsRenewed(t *testing.T) {

@@ -18,8 +18,8 @@ import (
 func (a *app) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show a rollout and what the judge sees", ArgsUsage: "[service]", Category: "see",
-		Description: "Writes nothing. With --watch it shows it again at every look, until interrupted.\n\nExample:\n  orchestrator status --watch acme/flux",
-		Flags:       []cli.Flag{&cli.BoolFlag{Name: "watch", Usage: "go on until interrupted", DisableDefaultText: true}},
+		Description: "Writes nothing. With --watch it shows it again at every look, until the rollout has ended.\n\nExample:\n  orchestrator status --watch acme/flux",
+		Flags:       []cli.Flag{&cli.BoolFlag{Name: "watch", Usage: "go on until the rollout has ended", DisableDefaultText: true}},
 		Action: func(c *cli.Context) error {
 			x, err := a.session(c)
 			if err != nil {
@@ -94,6 +94,9 @@ func (x *session) watch(ctx context.Context) error {
 			pause = time.Duration(status.Policy.Look)
 		}
 		progress.Look(status, status.Time.Add(pause))
+		if rollout.Phase(status.Phase).Ended() {
+			return nil
+		}
 		if x.app.clock.Sleep(ctx, pause) != nil {
 			return outcome(exitInterrupted)
 		}
@@ -178,7 +181,7 @@ func (a *app) historyCommand() *cli.Command {
 			if x.settings.json {
 				return a.printJSON(entries)
 			}
-			report.WriteHistory(a.stdout, entries)
+			report.WriteHistory(a.stdout, entries, a.terminal)
 			return nil
 		},
 	}

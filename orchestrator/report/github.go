@@ -11,8 +11,11 @@ import (
 // what changed meanwhile, and both arms' numbers.
 func Summary(s Status, changes []Status) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### %s: %s at %s %%\n\n", cell(s.Service), PhaseTitle(s.Phase), s.Percentage)
-	fmt.Fprintf(&b, "Rollout %s, step %d of %d. %s\n", cell(s.Rollout), s.Step, s.Steps, cell(sentence(s.Reason)))
+	fmt.Fprintf(&b, "### %s: %s, %s\n\n", cell(s.Service), PhaseTitle(s.Phase), cell(s.share()))
+	fmt.Fprintf(&b, "Rollout %s. %s\n", cell(s.Rollout), cell(sentence(short(s.Reason))))
+	if next := s.Next(); next != "" {
+		fmt.Fprintf(&b, "\n%s\n", cell(sentence(next)))
+	}
 	if len(changes) > 0 {
 		b.WriteString("\n| time (UTC) | change | percentage | reason |\n|---|---|---|---|\n")
 		for _, c := range changes {
@@ -20,13 +23,14 @@ func Summary(s Status, changes []Status) string {
 			if c.From != nil {
 				from = *c.From
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", c.Time.UTC().Format("15:04:05"), cell(c.Action), change(from, c.Percentage), cell(c.Reason))
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", c.Time.UTC().Format("15:04:05"), cell(c.Action), change(from, c.Percentage), cell(short(c.Reason)))
 		}
 	}
 	if s.Evidence != nil {
-		b.WriteString("\n| arm | requests | req/s | errors | p50 | p95 |\n|---|---:|---:|---:|---:|---:|\n")
-		fmt.Fprintf(&b, "| canary | %s |\n", strings.Join(armCells(s.Evidence.Step.Canary, s.Evidence.Recent.Canary), " | "))
-		fmt.Fprintf(&b, "| stable | %s |\n", strings.Join(armCells(s.Evidence.Step.Stable, s.Evidence.Recent.Stable), " | "))
+		fmt.Fprintf(&b, "\n| at %s %% | requests | req/s | errors | p50 | p95 |\n|---|---:|---:|---:|---:|---:|\n", s.measuredAt())
+		for _, row := range s.Evidence.rows() {
+			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+		}
 	}
 	if s.Verdict != nil && len(s.Verdict.Metrics) > 0 {
 		b.WriteString("\n" + metricsTable(s.Verdict.Metrics))

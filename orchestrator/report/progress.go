@@ -53,7 +53,7 @@ func (p *Plain) Look(s Status, _ time.Time) {
 
 // Note implements Progress.
 func (p *Plain) Note(now time.Time, text string) {
-	fmt.Fprintln(p.W, now.UTC().Format("15:04:05")+"  "+text)
+	fmt.Fprintln(p.W, now.UTC().Format(clock)+text)
 }
 
 // Tick implements Progress.
@@ -99,10 +99,10 @@ type Live struct {
 func (l *Live) Look(s Status, next time.Time) {
 	l.erase()
 	for _, note := range s.Notes {
-		fmt.Fprintln(l.W, s.Time.UTC().Format("15:04:05")+"  "+note)
+		fmt.Fprint(l.W, indented(s.Time.UTC().Format(clock), short(note)))
 	}
 	if s.Changed() {
-		fmt.Fprintln(l.W, s.Line())
+		WriteLine(l.W, s)
 	}
 	l.last, l.next = &s, next
 	l.draw(s.Time)
@@ -111,7 +111,7 @@ func (l *Live) Look(s Status, next time.Time) {
 // Note implements Progress.
 func (l *Live) Note(now time.Time, text string) {
 	l.erase()
-	fmt.Fprintln(l.W, now.UTC().Format("15:04:05")+"  "+text)
+	fmt.Fprint(l.W, indented(now.UTC().Format(clock), short(text)))
 	l.draw(now)
 }
 
@@ -140,12 +140,15 @@ func (l *Live) draw(now time.Time) {
 	s := *l.last
 	s.Time = now
 	fmt.Fprintf(&b, "%s  %s  %s\n", s.Service, s.Rollout, PhaseTitle(s.Phase))
-	fmt.Fprintf(&b, "  %s\n", l.stepLine(s))
+	b.WriteString(indented("  ", l.stepLine(s)))
 	if s.Evidence != nil {
 		s.writeArms(&b)
 	}
-	if s.Verdict != nil {
-		fmt.Fprintf(&b, "  %s: %s\n", s.Verdict.Decision, s.Verdict.Reason)
+	switch {
+	case s.Verdict != nil:
+		b.WriteString(indented("  ", opinion(*s.Verdict)))
+	case s.Reason != "":
+		b.WriteString(indented("  ", short(s.Reason)))
 	}
 	text := b.String()
 	l.lines = strings.Count(text, "\n")
@@ -154,6 +157,9 @@ func (l *Live) draw(now time.Time) {
 }
 
 func (l *Live) stepLine(s Status) string {
+	if rollout.Phase(s.Phase).Ended() {
+		return s.share()
+	}
 	text := fmt.Sprintf("step %d of %d, %s %%", s.Step, s.Steps, s.Percentage)
 	if s.Phase != string(rollout.Running) {
 		return text

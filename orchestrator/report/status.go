@@ -5,6 +5,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -112,12 +113,14 @@ func WriteStatus(w io.Writer, s Status) {
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
-	if s.Rollout != "" {
-		if s.Steps > 0 {
-			line("percentage", "%s %% (step %d of %d)", s.Percentage, s.Step, s.Steps)
-		} else {
-			line("percentage", "%s %%", s.Percentage)
+	sentences := func(name, text string) {
+		for _, part := range wrap(short(text), columns-len("  percentage  ")) {
+			line(name, "%s", part)
+			name = ""
 		}
+	}
+	if s.Rollout != "" {
+		line("percentage", "%s", s.share())
 	}
 	for _, target := range []struct{ name, value string }{{"stable", s.Stable}, {"canary", s.Canary}} {
 		if target.value != "" {
@@ -127,17 +130,43 @@ func WriteStatus(w io.Writer, s Status) {
 	s.times(line)
 	switch {
 	case s.Verdict != nil:
-		line("verdict", "%s: %s", s.Verdict.Decision, s.Verdict.Reason)
+		sentences("verdict", opinion(*s.Verdict))
 	case s.Reason != "" && !s.Changed():
-		line("reason", "%s", s.Reason)
+		sentences("reason", s.Reason)
+	}
+	if next := s.Next(); next != "" {
+		sentences("next", next)
 	}
 	for _, note := range s.Notes {
-		line("note", "%s", note)
+		sentences("note", note)
 	}
 	_ = t.Flush()
 	if s.Evidence != nil {
 		s.writeArms(w)
 	}
+}
+
+// share says who gets the canary.
+func (s Status) share() string {
+	switch {
+	case s.Phase == string(rollout.Promoted):
+		return "all users on " + short(s.Stable)
+	case s.Steps > 0 && !rollout.Phase(s.Phase).Ended():
+		return fmt.Sprintf("%s %% (step %d of %d)", s.Percentage, s.Step, s.Steps)
+	}
+	return s.Percentage.String() + " %"
+}
+
+// Next says what a person can do with a rollout that waits for one, or "".
+func (s Status) Next() string {
+	const ways = "orchestrator resume %s goes on from there, promote or rollback ends it"
+	switch rollout.Phase(s.Phase) {
+	case rollout.Paused:
+		return fmt.Sprintf(ways, s.Service)
+	case rollout.Inconclusive:
+		return fmt.Sprintf("the canary keeps its %s %%: "+ways, s.Percentage, s.Service)
+	}
+	return ""
 }
 
 func (s Status) times(line func(string, string, ...any)) {
@@ -158,38 +187,43 @@ func (s Status) times(line func(string, string, ...any)) {
 	}
 }
 
-// writeArms tables the step's window; the rates are of the recent one.
+// measuredAt is the percentage that the evidence is of.
+func (s Status) measuredAt() Percentage {
+	if s.Changed() && s.From != nil {
+		return *s.From
+	}
+	return s.Percentage
+}
+
+// writeArms tables the step's window.
 func (s Status) writeArms(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "  \trequests\treq/s\terrors\tp50\tp95\t\n")
-	for _, arm := range []struct {
-		name         string
-		step, recent Arm
-	}{{"canary", s.Evidence.Step.Canary, s.Evidence.Recent.Canary}, {"stable", s.Evidence.Step.Stable, s.Evidence.Recent.Stable}} {
-		fmt.Fprintf(t, "  %s\t%s\t\n", arm.name, joinTabs(armCells(arm.step, arm.recent)))
+	fmt.Fprintf(t, "  at %s %%\trequests\treq/s\terrors\tp50\tp95\t\n", s.measuredAt())
+	for _, row := range s.Evidence.rows() {
+		fmt.Fprintf(t, "  %s\t\n", strings.Join(row, "\t"))
 	}
 	_ = t.Flush()
 }
 
-// armCells are requests, rate, errors, p50 and p95.
-func armCells(step, recent Arm) []string {
-	if step.Rows == 0 {
-		return []string{"0", fmt.Sprintf("%.1f", recent.PerSecond), "–", "–", "–"}
+// rows are both arms' name, requests, rate, errors, p50 and p95 in this step. The
+// rate is of the recent window, or of the step while that is shorter.
+func (e Evidence) rows() [][]string {
+	rate := e.Recent
+	if e.Step.From.After(e.Recent.From) {
+		rate = e.Step
 	}
-	return []string{fmt.Sprintf("%.0f", step.Requests), fmt.Sprintf("%.1f", recent.PerSecond),
-		judge.FormatMetric(judge.Errors, step.ErrorRate), judge.FormatMetric(judge.LatencyP95, step.P50MS),
-		judge.FormatMetric(judge.LatencyP95, step.P95MS)}
+	return [][]string{
+		append([]string{"canary"}, armCells(e.Step.Canary, rate.Canary.PerSecond)...),
+		append([]string{"stable"}, armCells(e.Step.Stable, rate.Stable.PerSecond)...),
+	}
 }
 
-func joinTabs(cells []string) string {
-	text := ""
-	for i, cell := range cells {
-		if i > 0 {
-			text += "\t"
-		}
-		text += cell
+func armCells(a Arm, perSecond float64) []string {
+	if a.Rows == 0 {
+		return []string{"0", "–", "–", "–", "–"}
 	}
-	return text
+	return []string{fmt.Sprintf("%.0f", a.Requests), fmt.Sprintf("%.1f", perSecond), judge.FormatMetric(judge.Errors, a.ErrorRate),
+		judge.FormatMetric(judge.LatencyP95, a.P50MS), judge.FormatMetric(judge.LatencyP95, a.P95MS)}
 }
 
 // PhaseTitle writes a phase in words.
@@ -202,25 +236,35 @@ func PhaseTitle(phase string) string {
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
+const clock = "15:04:05  "
+
 // Line says in one line what a look or a command did.
-func (s Status) Line() string {
-	text := s.Time.UTC().Format("15:04:05") + "  "
-	switch {
-	case s.From != nil && *s.From != s.Percentage && s.Phase != string(rollout.Promoted):
-		text += fmt.Sprintf("%s %s → %s %%", s.Action, *s.From, s.Percentage)
-	case s.Action != "" && s.Action != "none" && s.Action != "renew":
-		text += fmt.Sprintf("%s at %s %%", s.Action, s.Percentage)
-		if s.Phase == string(rollout.Promoted) {
-			text = s.Time.UTC().Format("15:04:05") + "  promote: all users"
-		}
+func (s Status) Line() string { return s.Time.UTC().Format(clock) + s.event() }
+
+// WriteLine writes Line for people, wrapped.
+func WriteLine(w io.Writer, s Status) {
+	fmt.Fprint(w, indented(s.Time.UTC().Format(clock), s.event()))
+}
+
+func (s Status) event() string {
+	var text string
+	switch promoted := s.Phase == string(rollout.Promoted); {
+	case s.Changed() && promoted:
+		text = "promote: all users"
+	case promoted:
+		text = "promoted, " + s.share()
+	case s.From != nil && *s.From != s.Percentage:
+		text = fmt.Sprintf("%s %s → %s %%", s.Action, *s.From, s.Percentage)
+	case s.Changed():
+		text = fmt.Sprintf("%s at %s %%", s.Action, s.Percentage)
 	default:
-		text += fmt.Sprintf("%s at %s %%", PhaseTitle(s.Phase), s.Percentage)
+		text = fmt.Sprintf("%s at %s %%", PhaseTitle(s.Phase), s.Percentage)
 		if s.Verdict != nil {
-			text += ", " + string(s.Verdict.Decision)
+			text += ", " + decision(*s.Verdict)
 		}
 	}
 	if s.Reason != "" {
-		text += ": " + s.Reason
+		text += ": " + short(s.Reason)
 	}
 	return text
 }

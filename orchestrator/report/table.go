@@ -17,13 +17,21 @@ func WriteList(w io.Writer, list []Status) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "SERVICE\tROLLOUT\tPHASE\tPERCENT\tSTABLE\tCANARY")
 	for _, s := range list {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Service, dash(s.Rollout), PhaseTitle(s.Phase), s.Percentage, dash(short(s.Stable)), dash(short(s.Canary)))
+		percentage := s.Percentage.String()
+		if s.Phase == string(rollout.Promoted) {
+			percentage = "–"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Service, dash(s.Rollout), PhaseTitle(s.Phase), percentage, dash(short(s.Stable)), dash(short(s.Canary)))
 	}
 	_ = t.Flush()
 }
 
-// WriteHistory tables history entries in the order given.
-func WriteHistory(w io.Writer, entries []rollout.Entry) {
+// reasonColumns is the width of a reason in a table on a terminal.
+const reasonColumns = 50
+
+// WriteHistory tables history entries in the order given: each in one line,
+// unless it is for a terminal.
+func WriteHistory(w io.Writer, entries []rollout.Entry, terminal bool) {
 	if len(entries) == 0 {
 		fmt.Fprintln(w, "no history")
 		return
@@ -31,7 +39,14 @@ func WriteHistory(w io.Writer, entries []rollout.Entry) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "TIME\tROLLOUT\tACTION\tPERCENT\tBY\tREASON")
 	for _, e := range entries {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", moment(e.Time), e.Rollout, e.Action, change(e.From, e.To), e.Actor, e.Reason)
+		reason := []string{short(e.Reason)}
+		if terminal {
+			reason = wrap(reason[0], reasonColumns)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", moment(e.Time), e.Rollout, e.Action, change(e.From, e.To), e.Actor, reason[0])
+		for _, more := range reason[1:] {
+			fmt.Fprintf(t, "\t\t\t\t\t%s\n", more)
+		}
 	}
 	_ = t.Flush()
 }
@@ -41,15 +56,6 @@ func change(from, to Percentage) string {
 		return to.String()
 	}
 	return fmt.Sprintf("%s → %s", from, to)
-}
-
-// short cuts a 64-digit version id to its beginning.
-func short(text string) string {
-	const digits, shown = 64, 12
-	if len(text) > digits && text[len(text)-digits-1] == ':' || len(text) > digits && text[len(text)-digits-1] == ' ' {
-		return text[:len(text)-digits+shown] + "…"
-	}
-	return text
 }
 
 func dash(text string) string {

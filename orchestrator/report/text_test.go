@@ -1,0 +1,24 @@
+package report
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestShort(t *testing.T) {
+	id := strings.Repeat("5c7d", 16)
+	require.Equal(t, "from acme/flux:5c7d5c7d… to 5c7d5c7d….", short("from acme/flux:"+id+" to "+id+"."))
+	require.Equal(t, "0"+id, short("0"+id), "65 digits are no id")
+}
+
+func TestWrap(t *testing.T) {
+	require.Equal(t, []string{"one two", "three", "fourfive", "six"}, wrap("one two three fourfive six", 7))
+	require.Equal(t, []string{""}, wrap("", 7))
+	require.Equal(t, []string{"5 → 20 %", "x"}, wrap("5 → 20 % x", 9), "columns, not bytes")
+	require.Equal(t, "ab  one\n", indented("ab  ", "one"))
+	for line := range strings.Lines(indented("12:00:00  ", strings.Repeat("word ", 50))) {
+		require.LessOrEqual(t, len(strings.TrimSpace(line)), columns)
+	}
+}
