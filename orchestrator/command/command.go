@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/user"
 	"strings"
 	"time"
 
@@ -56,6 +57,7 @@ type app struct {
 	stdout, stderr io.Writer
 	terminal       bool // stdout is a terminal
 	hostname       string
+	username       string // of the operating system, or ""
 	clock          Clock
 	connect        func(cloudflare.Config) (Store, Source)
 }
@@ -69,6 +71,9 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 		connect: func(c cloudflare.Config) (Store, Source) { return cloudflare.NewKV(c), cloudflare.NewAnalytics(c) },
 	}
 	a.hostname, _ = os.Hostname()
+	if account, err := user.Current(); err == nil {
+		a.username = account.Username
+	}
 	return a.run(ctx, args)
 }
 
@@ -113,6 +118,7 @@ func (a *app) cli() *cli.App {
 		c.Flags = append(c.Flags, commonFlags(true)...)
 		c.OnUsageError = usage
 		c.HideHelpCommand = true
+		c.CustomHelpTemplate = cli.CommandHelpTemplate + "\nThe settings that orchestrator --help lists, such as --account, are taken here too.\n"
 		if c.BashComplete == nil {
 			c.BashComplete = a.complete(nil, c.Flags)
 		}

@@ -376,6 +376,18 @@ func TestBreachActsWhilePaused(t *testing.T) {
 	b.requireAt(rollout.RolledBack, 0)
 }
 
+// TestActor: who acts is named as the environment has it, or else the system.
+func TestActor(t *testing.T) {
+	a := &app{hostname: "desk", username: "root", env: map[string]string{"USER": "ada", "GITHUB_ACTOR": "ada-on-github"}}
+	require.Equal(t, "ada-on-github", a.actor())
+	delete(a.env, "GITHUB_ACTOR")
+	require.Equal(t, "ada@desk", a.actor())
+	delete(a.env, "USER")
+	require.Equal(t, "root@desk", a.actor())
+	a.username = ""
+	require.Equal(t, "unknown@desk", a.actor())
+}
+
 func TestStart(t *testing.T) {
 	b := newBench(t).start()
 	r := b.do(6, "start", "--canary", "version=acme/flux:"+nextID, "acme/flux")

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"perch/orchestrator/cloudflare"
+	"perch/orchestrator/judge"
 	"perch/shared/document"
 )
 
@@ -198,7 +199,8 @@ func (d *doctor) token(ctx context.Context) (string, error) {
 	case token.ExpiresOn.IsZero():
 		return "active, never expires", nil
 	}
-	return fmt.Sprintf("active, expires on %s, in %d days", token.ExpiresOn.Format(time.DateOnly), int(token.ExpiresOn.Sub(d.now).Hours()/24)), nil
+	days := judge.FormatCount(int64(token.ExpiresOn.Sub(d.now).Hours()/24), "day")
+	return fmt.Sprintf("active, expires on %s, in %s", token.ExpiresOn.Format(time.DateOnly), days), nil
 }
 
 const makeNamespace = "run orchestrator init, and set PERCH_NAMESPACE_ID to the id that it prints"
@@ -208,7 +210,7 @@ func (d *doctor) kvRead(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", mend(err, permissionKV, makeNamespace)
 	}
-	return fmt.Sprintf("namespace %s, services: %d", d.settings.cloudflare.Namespace, len(keys)), nil
+	return fmt.Sprintf("namespace %s, %s", d.settings.cloudflare.Namespace, judge.FormatCount(int64(len(keys)), "service")), nil
 }
 
 func (d *doctor) kvWrite(ctx context.Context) (string, error) {
@@ -244,7 +246,7 @@ func (d *doctor) analytics(ctx context.Context) (string, error) {
 	if n == 0 {
 		return "", &ailment{fmt.Errorf("dataset %s has no rows of the last day", dataset), send}
 	}
-	return fmt.Sprintf("dataset %s, %.0f rows in the last day", dataset, n), nil
+	return fmt.Sprintf("dataset %s, %s in the last day", dataset, judge.FormatCount(int64(n), "row")), nil
 }
 
 func (d *doctor) worker(ctx context.Context) ([]cloudflare.Binding, string, error) {

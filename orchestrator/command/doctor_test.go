@@ -14,7 +14,7 @@ func TestDoctorHealthy(t *testing.T) {
 	stdout, stderr, code := runCommand(t, f.env(), "doctor")
 	require.Equal(t, exitDone, code, stderr)
 	require.Equal(t, `ok    token               active, never expires
-ok    KV read             namespace space, services: 1
+ok    KV read             namespace space, 1 service
 ok    KV write            wrote, read and deleted doctor:probe
 ok    analytics read      dataset perch_requests, 1234 rows in the last day
 ok    worker              script perch is deployed

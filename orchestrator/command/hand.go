@@ -13,7 +13,7 @@ import (
 
 func (a *app) setCommand() *cli.Command {
 	return &cli.Command{
-		Name: "set", Usage: "set the percentage by hand; automation pauses", ArgsUsage: "[service]", Category: "by hand",
+		Name: "set", Usage: "set the percentage by hand; automation pauses", ArgsUsage: "[service]", Category: "rollout by hand",
 		Description: "A breach of the limits still rolls back while paused, as long as step or run judges.\n\nExample:\n" +
 			"  orchestrator set --percentage 12.5 acme/flux",
 		Flags: []cli.Flag{
@@ -69,7 +69,7 @@ func noPercentage(c *cli.Context) error {
 
 func (a *app) promoteCommand() *cli.Command {
 	return &cli.Command{
-		Name: "promote", Usage: "make the canary the stable target, at once", ArgsUsage: "[service]", Category: "by hand",
+		Name: "promote", Usage: "make the canary the stable target, at once", ArgsUsage: "[service]", Category: "rollout by hand",
 		Description: "Example:\n  orchestrator promote --reason 'checked by hand' acme/flux",
 		Flags:       []cli.Flag{reasonFlag(), actorFlag(), dryRunFlag()},
 		Action: func(c *cli.Context) error {
@@ -82,7 +82,7 @@ func (a *app) promoteCommand() *cli.Command {
 
 func (a *app) resumeCommand() *cli.Command {
 	return &cli.Command{
-		Name: "resume", Usage: "go on with a paused or inconclusive rollout", ArgsUsage: "[service]", Category: "by hand",
+		Name: "resume", Usage: "go on with a paused or inconclusive rollout", ArgsUsage: "[service]", Category: "rollout by hand",
 		Description: "The bake of the present percentage and the deadline start anew.\n\nExample:\n  orchestrator resume acme/flux",
 		Flags:       []cli.Flag{actorFlag(), dryRunFlag()},
 		Action: func(c *cli.Context) error {
@@ -154,7 +154,7 @@ func (x *session) changeFrom(ctx context.Context, o rollout.Observed, s rollout.
 
 func (a *app) rollbackCommand() *cli.Command {
 	return &cli.Command{
-		Name: "rollback", Usage: "send everyone to stable, at once and for good", ArgsUsage: "[service]", Category: "by hand",
+		Name: "rollback", Usage: "send everyone to stable, at once and for good", ArgsUsage: "[service]", Category: "rollout by hand",
 		Description: "Halts the rollout first, which no command that is at work can undo, then writes 0 %. After a\n" +
 			"promotion the former stable target is restored. Waits for nobody and asks no analytics.\n\nExample:\n" +
 			"  orchestrator rollback --reason 'customers complain' acme/flux",

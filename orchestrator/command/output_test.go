@@ -167,7 +167,8 @@ func TestValidate(t *testing.T) {
 	golden(t, "validate_bad.txt", plain(b.do(2, "validate", good, bad, badPolicy, unknown)))
 	golden(t, "validate_bad.json", plain(b.do(2, "validate", "--json", bad, badPolicy)))
 
-	b.do(2, "validate", dir+"/absent.yaml")
+	require.Contains(t, b.do(2, "validate", dir+"/absent.yaml").stderr, "\nhint: check the path; without a FILE ")
+	require.Equal(t, "default policy, as there is no perch.yaml: valid policy: steps 5 → 20 → 50 → 100 %, 15m each, deadline 2h\n", b.do(0, "validate").stdout)
 	b.do(2, "validate", "acme/flux")
 	b.do(6, "validate", "--service", "acme/flux")
 	b.kv.values[flux.RolloutKey()] = []byte(`{"schema":2}`)
@@ -258,8 +259,10 @@ func TestHelp(t *testing.T) {
 		r := b.do(0, c.Name, "--help")
 		require.Contains(t, r.stdout, "Example:\n", c.Name)
 		require.Contains(t, r.stdout, "orchestrator "+c.Name, c.Name)
+		require.Contains(t, r.stdout, "such as --account, are taken here too", c.Name)
 		require.Contains(t, b.do(0, "--help").stdout, c.Name)
 	}
+	require.Regexp(t, `(?s)\n   rollout:.*\n   rollout by hand:.*\n   see:`, b.do(0, "help").stdout)
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		require.Contains(t, b.do(0, "completion", shell).stdout, "orchestrator")
 	}

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,7 +67,7 @@ func (a *app) actor() string {
 			return value + "@" + a.hostname
 		}
 	}
-	return "unknown@" + a.hostname
+	return cmp.Or(a.username, "unknown") + "@" + a.hostname
 }
 
 func actorFlag() cli.Flag {
@@ -143,7 +144,7 @@ func (x *session) managed(o rollout.Observed, fromDocument bool) (rollout.State,
 func (a *app) policy(s settings) (policy.Policy, error) {
 	path := s.policy
 	if path == "" {
-		path = "perch.yaml"
+		path = defaultPolicy
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) && s.policy == "" {

@@ -14,6 +14,7 @@ import (
 const (
 	defaultDataset = "perch_requests"
 	defaultWorker  = "perch"
+	defaultPolicy  = "perch.yaml" // where there is one
 )
 
 // option is a flag that every command takes, before or after the command's name.

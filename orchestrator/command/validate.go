@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"perch/orchestrator/cloudflare"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/policy"
 	"perch/shared/document"
 )
@@ -54,16 +55,9 @@ func (a *app) validate(c *cli.Context) error {
 		problems += len(v.Problems)
 	}
 	if err == nil && problems > 0 {
-		return invalid("each line above says what is allowed", "%d %s found", problems, plural(problems, "problem", "problems"))
+		return invalid("each line above says what is allowed", "%s found", judge.FormatCount(int64(problems), "problem"))
 	}
 	return err
-}
-
-func plural(n int, one, more string) string {
-	if n == 1 {
-		return one
-	}
-	return more
 }
 
 func (a *app) validations(c *cli.Context) ([]validation, error) {
@@ -78,23 +72,28 @@ func (a *app) validations(c *cli.Context) ([]validation, error) {
 	if len(found) > 0 {
 		return found, nil
 	}
-	path := a.value(c, "policy")
-	if path == "" {
-		path = "perch.yaml"
+	inForce, err := a.validateInForce(c)
+	if err != nil {
+		return nil, err
 	}
-	service := a.value(c, "service")
-	if _, err := os.Stat(path); err == nil || service == "" || a.value(c, "policy") != "" {
-		v, err := validateFile(path)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, v)
-	}
-	if service == "" {
+	found = append(found, inForce)
+	if a.value(c, "service") == "" {
 		return found, nil
 	}
 	v, err := a.validateStored(c.Context, c)
 	return append(found, v), err
+}
+
+// validateInForce checks the policy that a rollout would start with.
+func (a *app) validateInForce(c *cli.Context) (validation, error) {
+	path := a.value(c, "policy")
+	if path == "" {
+		path = defaultPolicy
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return validPolicy("default policy, as there is no "+path, policy.Default()), nil
+		}
+	}
+	return validateFile(path)
 }
 
 func validateFile(path string) (validation, error) {
@@ -104,17 +103,20 @@ func validateFile(path string) (validation, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return validation{}, invalid("name the files to check", "read file: %w", err)
+		return validation{}, invalid("check the path; without a FILE the policy in force is checked", "read file: %w", err)
 	}
 	if extension == ".json" {
 		return validateDocument(path, text), nil
 	}
 	p, err := policy.Parse(text)
-	v := validation{Name: path, Kind: "policy", OK: err == nil, Problems: problemsOf(err)}
-	if err == nil {
-		v.Policy, v.about = &p, policyTitle(p)
+	if err != nil {
+		return validation{Name: path, Kind: "policy", Problems: problemsOf(err)}, nil
 	}
-	return v, nil
+	return validPolicy(path, p), nil
+}
+
+func validPolicy(name string, p policy.Policy) validation {
+	return validation{Name: name, Kind: "policy", OK: true, Policy: &p, about: policyTitle(p)}
 }
 
 func policyTitle(p policy.Policy) string {

@@ -126,13 +126,17 @@ func (in Input) whyHold(metrics []Metric) string {
 		return strings.Join(append(reasons, "nothing could be measured: "+in.Evidence.Problem), "; ")
 	}
 	if n := in.missing(); n > 0 {
-		reasons = append(reasons, fmt.Sprintf("about %d more canary requests are needed", n))
+		are := "are"
+		if n == 1 {
+			are = "is"
+		}
+		reasons = append(reasons, fmt.Sprintf("about %s %s needed", FormatCount(n, "more canary request"), are))
 	}
 	for _, m := range metrics {
 		switch {
 		case m.Window != WindowStep || m.Within:
 		case !m.Enough && m.CanaryRows >= in.MinRequests:
-			reasons = append(reasons, fmt.Sprintf("stable has %d of the %d rows that %s is compared on", m.StableRows, in.MinRequests, title(m.Name)))
+			reasons = append(reasons, fmt.Sprintf("stable has %d of the %s that %s is compared on", m.StableRows, FormatCount(in.MinRequests, "row"), title(m.Name)))
 		case m.Enough:
 			reasons = append(reasons, fmt.Sprintf("%s of the canary, %s, is above the promote limit %s",
 				title(m.Name), FormatMetric(m.Name, m.Canary), FormatMetric(m.Name, m.PromoteUpTo)))
@@ -142,8 +146,8 @@ func (in Input) whyHold(metrics []Metric) string {
 }
 
 func (in Input) breachReason(m Metric) string {
-	text := fmt.Sprintf("%s of the canary, %s in %d rows of %s, is above the rollback limit %s",
-		title(m.Name), FormatMetric(m.Name, m.Canary), m.CanaryRows, in.windowTitle(m.Window), FormatMetric(m.Name, m.RollbackAbove))
+	text := fmt.Sprintf("%s of the canary, %s in %s of %s, is above the rollback limit %s",
+		title(m.Name), FormatMetric(m.Name, m.Canary), FormatCount(m.CanaryRows, "row"), in.windowTitle(m.Window), FormatMetric(m.Name, m.RollbackAbove))
 	if in.alone() {
 		return text + "; at 100 % there is no stable traffic to compare with"
 	}
@@ -154,8 +158,8 @@ func (in Input) promoteReason(metrics []Metric) string {
 	var parts []string
 	for _, m := range metrics {
 		if m.Window == WindowStep {
-			parts = append(parts, fmt.Sprintf("%s of the canary, %s in %d rows, is within %s",
-				title(m.Name), FormatMetric(m.Name, m.Canary), m.CanaryRows, FormatMetric(m.Name, m.PromoteUpTo)))
+			parts = append(parts, fmt.Sprintf("%s of the canary, %s in %s, is within %s",
+				title(m.Name), FormatMetric(m.Name, m.Canary), FormatCount(m.CanaryRows, "row"), FormatMetric(m.Name, m.PromoteUpTo)))
 		}
 	}
 	text := "after the bake time " + strings.Join(parts, " and ")
@@ -185,6 +189,14 @@ func FormatMetric(name string, value float64) string {
 		return fmt.Sprintf("%.3g %%", value*100)
 	}
 	return fmt.Sprintf("%.0f ms", value)
+}
+
+// FormatCount writes a number of things: "1 row", "12 rows".
+func FormatCount(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 // FormatDuration writes a duration without its zero parts: "15m", "1h30m", "900ms".

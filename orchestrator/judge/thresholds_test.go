@@ -184,6 +184,8 @@ func TestFormat(t *testing.T) {
 	require.Equal(t, "2h", FormatDuration(2*time.Hour))
 	require.Equal(t, "900ms", FormatDuration(900*time.Millisecond))
 	require.Equal(t, "1m1s", FormatDuration(61200*time.Millisecond))
+	require.Equal(t, "1 row", FormatCount(1, "row"))
+	require.Equal(t, "0 rows", FormatCount(0, "row"))
 	require.Equal(t, "0.5 %", FormatMetric(Errors, 0.005))
 	require.Equal(t, "812 ms", FormatMetric(LatencyP95, 811.7))
 }
