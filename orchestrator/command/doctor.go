@@ -264,7 +264,10 @@ func binding(list []cloudflare.Binding, listErr error, name, kind, target string
 	if listErr != nil {
 		return "", &ailment{errors.New("not checked: the worker's settings were not read"), "mend the check of the worker first"}
 	}
-	field := map[string]string{cloudflare.BindingKV: "id", cloudflare.BindingAnalytics: "dataset"}[kind]
+	field, variable := "id", "PERCH_NAMESPACE_ID"
+	if kind == cloudflare.BindingAnalytics {
+		field, variable = "dataset", "PERCH_DATASET"
+	}
 	change := fmt.Sprintf("in wrangler.toml give the binding %s %s = %q, and deploy", name, field, target)
 	i := slices.IndexFunc(list, func(b cloudflare.Binding) bool { return b.Name == name })
 	switch {
@@ -273,7 +276,7 @@ func binding(list []cloudflare.Binding, listErr error, name, kind, target string
 	case list[i].Type != kind:
 		return "", &ailment{fmt.Errorf("it is of type %s, not %s", list[i].Type, kind), change}
 	case list[i].Target != target:
-		return "", &ailment{fmt.Errorf("it is bound to %s, not to %s", list[i].Target, target), change}
+		return "", &ailment{fmt.Errorf("it is bound to %s, not to %s", list[i].Target, target), change + "; or set " + variable + "=" + list[i].Target}
 	}
 	return "bound to " + target, nil
 }

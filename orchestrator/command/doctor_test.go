@@ -85,8 +85,8 @@ func TestDoctorAilments(t *testing.T) {
 		{"bindings of another environment", func(f *fakeAccount) {
 			f.bindings = strings.NewReplacer(`"space"`, `"staging"`, "perch_requests", "perch_staging").Replace(f.bindings)
 		}, "", []string{
-			`binding ROLLOUTS|it is bound to staging, not to space|in wrangler.toml give the binding ROLLOUTS id = "space", and deploy`,
-			`binding ANALYTICS|it is bound to perch_staging, not to perch_requests|in wrangler.toml give the binding ANALYTICS dataset = "perch_requests", and deploy`}},
+			`binding ROLLOUTS|it is bound to staging, not to space|in wrangler.toml give the binding ROLLOUTS id = "space", and deploy; or set PERCH_NAMESPACE_ID=staging`,
+			`binding ANALYTICS|it is bound to perch_staging, not to perch_requests|in wrangler.toml give the binding ANALYTICS dataset = "perch_requests", and deploy; or set PERCH_DATASET=perch_staging`}},
 		{"bindings absent or of another type", func(f *fakeAccount) { f.bindings = `[{"name":"ROLLOUTS","type":"plain_text","text":"x"}]` }, "", []string{
 			`binding ROLLOUTS|it is of type plain_text, not kv_namespace|in wrangler.toml give the binding ROLLOUTS id = "space", and deploy`,
 			`binding ANALYTICS|the worker has no such binding|in wrangler.toml give the binding ANALYTICS dataset = "perch_requests", and deploy`}},
