@@ -43,8 +43,8 @@ lag: %s
 min_requests: %d
 unattended_after: 60s
 deadline: 120s
-rollback: {latency_p95: {relative: 20}}
-promote: {latency_p95: {relative: 15}}
+rollback: {latency_p95: {absolute: 3s, relative: 20}}
+promote: {latency_p95: {absolute: 2s, relative: 15}}
 `, bake, bake, lag, minRequests)
 }
 
