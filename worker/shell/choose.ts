@@ -1,0 +1,40 @@
+// Who answers: the core's decision, or stable where there must be none.
+
+import { Reason } from "./columns.ts";
+import { TooLong, Trap } from "./core.ts";
+import type { Loaded } from "./core.ts";
+import type { Choice, Passage } from "./passage.ts";
+
+/** The decision, or stable where there must be none or it failed. */
+export function choose(p: Passage, loaded: Loaded): Choice {
+  const undecided = (reason: string): Choice => ({
+    ...p.core.stable(loaded, p.body.version, p.route.endpoint),
+    isNew: false,
+    reason,
+    user: "",
+  });
+  if (p.env.PERCH_BYPASS === "1" || p.route.undecided) return undecided(Reason.bypass);
+  try {
+    return decide(p, loaded);
+  } catch (error) {
+    if (!(error instanceof Trap || error instanceof TooLong)) throw error;
+    return undecided(Reason.trap);
+  }
+}
+
+function decide(p: Passage, loaded: Loaded): Choice {
+  const { headers } = p.request;
+  const { plan } = loaded;
+  const random = crypto.randomUUID();
+  const client = plan.from && headers.get(plan.from === "token" ? "authorization" : "cf-connecting-ip");
+  const question = {
+    override: p.route.variant || (plan.overrides ? (headers.get("x-perch-variant") ?? "") : ""),
+    client: client ?? "",
+    random,
+    cookie: headers.get("cookie") ?? "",
+    version: p.body.version,
+    headers: plan.headers.map((name) => headers.get(name) ?? ""),
+  };
+  const decision = p.core.decide(loaded, question, p.startedAt, p.route.endpoint);
+  return { ...decision, cookie: decision.isNew ? random : "" };
+}

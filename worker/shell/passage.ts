@@ -1,0 +1,24 @@
+// What is known of a request while it is on its way.
+
+import type { Body } from "./body.ts";
+import type { Core, Decision, Route } from "./core.ts";
+import type { Env } from "./env.ts";
+import type { Rollouts } from "./rollouts.ts";
+import type { Trace } from "./upstream.ts";
+
+export interface Passage {
+  core: Core;
+  rollouts: Rollouts;
+  request: Request;
+  url: URL;
+  route: Route;
+  body: Body;
+  trace: Trace;
+  env: Env;
+  ctx: ExecutionContext;
+  startedAt: number;
+  asked: boolean; // an upstream; it must not be asked again
+}
+
+/** Who answers a request, and why; no bucket where nothing was decided. */
+export type Choice = Omit<Decision, "bucket"> & { bucket?: number; cookie?: string };
