@@ -90,6 +90,11 @@ func (s *Server) controlRoutes() *http.ServeMux {
 		s.ClearLog()
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("GET /_upstream/webhooks", s.serveDeliveries)
+	mux.HandleFunc("DELETE /_upstream/webhooks", func(w http.ResponseWriter, r *http.Request) {
+		s.ClearDeliveries()
+		w.WriteHeader(http.StatusNoContent)
+	})
 	version := func(r *http.Request) (*actor, error) { return s.versionActor(r.PathValue("id")) }
 	mux.HandleFunc("GET /_upstream/versions/{id}", serveBehavior(version))
 	mux.HandleFunc("PUT /_upstream/versions/{id}", changeBehavior(version))
@@ -102,8 +107,14 @@ func (s *Server) controlRoutes() *http.ServeMux {
 	return mux
 }
 
-// serveLog lists the entries after ?after=seq, all by default.
-func (s *Server) serveLog(w http.ResponseWriter, r *http.Request) {
+func (s *Server) serveLog(w http.ResponseWriter, r *http.Request) { serveHistory(w, r, &s.log) }
+
+func (s *Server) serveDeliveries(w http.ResponseWriter, r *http.Request) {
+	serveHistory(w, r, &s.deliveries)
+}
+
+// serveHistory lists the entries after ?after=seq, all by default.
+func serveHistory[T any](w http.ResponseWriter, r *http.Request, h *history[T]) {
 	after := 0
 	if text := r.URL.Query().Get("after"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -113,7 +124,7 @@ func (s *Server) serveLog(w http.ResponseWriter, r *http.Request) {
 		}
 		after = n
 	}
-	entries, dropped := s.log.after(after)
+	entries, dropped := h.after(after)
 	writeJSON(w, "application/json", http.StatusOK, map[string]any{"entries": entries, "dropped": dropped})
 }
 

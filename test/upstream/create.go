@@ -52,6 +52,9 @@ func (s *Server) create(x *exchange, wantsVersion bool, resolve func(createBody)
 	x.note(func(e *Entry) { e.Version, e.Model, e.Deployment = t.version.ID, t.version.Model, t.deployment })
 	lifetime, bad := cancelAfter(x.r.Header)
 	if bad == nil {
+		bad = s.checkWebhook(body.webhook.url)
+	}
+	if bad == nil {
 		bad = t.version.checkInput(body.keys)
 	}
 	if bad != nil {
@@ -100,6 +103,7 @@ func (s *Server) start(x *exchange, t target, body createBody, f fate, lifetime 
 	p := &prediction{
 		version: t.version, shown: t.shown, deployment: t.deployment, input: body.input,
 		tokens: outputTokens(t.version, body.input, f.outputBytes), created: x.now, changed: make(chan struct{}),
+		webhook: body.webhook, origin: s.origin(x.r),
 	}
 	if lifetime > 0 {
 		p.deadline = x.now.Add(s.scaled(lifetime))
@@ -107,6 +111,9 @@ func (s *Server) start(x *exchange, t target, body createBody, f fate, lifetime 
 	p.plan(f)
 	s.predictions.add(p)
 	x.note(func(e *Entry) { e.Prediction = p.id })
+	if p.webhook.url != "" {
+		s.background.Go(func() { s.notify(p) })
+	}
 	return p
 }
 

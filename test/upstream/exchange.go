@@ -13,7 +13,7 @@ import (
 type exchange struct {
 	w   *recorder
 	r   *http.Request
-	log *requestLog
+	log *history[Entry]
 	now time.Time // arrival
 }
 

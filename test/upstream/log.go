@@ -3,7 +3,6 @@ package upstream
 import (
 	"encoding/json"
 	"net/http"
-	"sync"
 	"time"
 )
 
@@ -29,65 +28,25 @@ type Entry struct {
 	Done        bool            `json:"done"`
 }
 
-// requestLog keeps the newest entries.
-type requestLog struct {
-	mu      sync.Mutex
-	limit   int
-	last    int // Seq of the newest entry
-	dropped int
-	entries []*Entry // a ring once it has reached the limit: the oldest stands at head
-	head    int
-}
-
 // ordinary headers say nothing that a test could want to know.
 var ordinary = map[string]bool{
 	"Accept-Encoding": true, "Accept-Language": true, "Connection": true, "Content-Length": true,
 	"Sec-Fetch-Mode": true, "Keep-Alive": true,
 }
 
-func (l *requestLog) begin(r *http.Request, now time.Time) *Entry {
+// begin logs the arrival of r.
+func (s *Server) begin(r *http.Request) *Entry {
 	header := make(http.Header, len(r.Header))
 	for name, values := range r.Header {
 		if !ordinary[name] {
 			header[name] = values
 		}
 	}
-	e := &Entry{At: now, Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Host: r.Host, Header: header}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.last++
-	e.Seq = l.last
-	if len(l.entries) < l.limit {
-		l.entries = append(l.entries, e)
-		return e
+	e := Entry{
+		At: time.Now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Host: r.Host, Header: header,
 	}
-	l.entries[l.head] = e
-	l.head = (l.head + 1) % l.limit
-	l.dropped++
-	return e
-}
-
-func (l *requestLog) update(e *Entry, f func(*Entry)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	f(e)
-}
-
-// after returns copies of the entries with a higher Seq, oldest first, and how many the log had to drop so far.
-func (l *requestLog) after(seq int) ([]Entry, int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	found := []Entry{}
-	for i := range l.entries {
-		if e := l.entries[(l.head+i)%len(l.entries)]; e.Seq > seq {
-			found = append(found, *e)
-		}
-	}
-	return found, l.dropped
-}
-
-func (l *requestLog) clear() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.entries, l.head, l.dropped = nil, 0, 0
+	return s.log.add(func(seq int) *Entry {
+		e.Seq = seq
+		return &e
+	})
 }

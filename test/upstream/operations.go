@@ -65,5 +65,6 @@ func (s *Server) handlers() map[string]func(*exchange) {
 		"predictions.list":               s.listPredictions,
 		"predictions.get":                s.getPrediction,
 		"predictions.cancel":             s.cancelPrediction,
+		"webhooks.default.secret.get":    s.getWebhookSecret,
 	}
 }

@@ -24,9 +24,10 @@ var examples = map[string]struct {
 	"deployments.predictions.create": {
 		parameters: map[string]string{"owner": "acme", "name": "flux-canary"}, body: `{"input":{"prompt":"hi"}}`,
 	},
-	"predictions.list":   {},
-	"predictions.get":    {parameters: map[string]string{"id": "{made}"}},
-	"predictions.cancel": {parameters: map[string]string{"id": "{made}"}},
+	"predictions.list":            {},
+	"predictions.get":             {parameters: map[string]string{"id": "{made}"}},
+	"webhooks.default.secret.get": {},
+	"predictions.cancel":          {parameters: map[string]string{"id": "{made}"}},
 }
 
 // pathOf fills the operation's parameters in; {made} is the id of a prediction that it makes, and names without an

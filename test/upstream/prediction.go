@@ -2,10 +2,8 @@ package upstream
 
 import (
 	"encoding/json"
-	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 )
 
 // The statuses of a prediction.
@@ -28,6 +26,8 @@ type prediction struct {
 	shown      string // version property
 	deployment string
 	input      json.RawMessage
+	webhook    webhook
+	origin     string // what URLs told to the webhook begin with
 	tokens     []string
 	created    time.Time
 	deadline   time.Time // zero without Cancel-After
@@ -87,75 +87,4 @@ func (p *prediction) statusAt(now time.Time) string {
 		return statusStarting
 	}
 	return statusProcessing
-}
-
-// tokenAt spreads the tokens evenly over the run: the last one comes with its end.
-func (p *prediction) tokenAt(i, of int) time.Time {
-	return p.begins.Add(p.run * time.Duration(i+1) / time.Duration(of))
-}
-
-// emitted counts the tokens out by now.
-func (p *prediction) emitted(now time.Time) int {
-	ends, _, _ := p.end()
-	if now.After(ends) {
-		now = ends
-	}
-	n := 0
-	for n < len(p.tokens) && !p.tokenAt(n, len(p.tokens)).After(now) {
-		n++
-	}
-	return n
-}
-
-// outputAt is the output property: null until there is something.
-func (p *prediction) outputAt(now time.Time) json.RawMessage {
-	null := json.RawMessage("null")
-	if p.version.Streams {
-		n := p.emitted(now)
-		if n == 0 {
-			return null
-		}
-		return encode(p.tokens[:n])
-	}
-	if p.statusAt(now) != statusSucceeded {
-		return null
-	}
-	return encode(strings.Join(p.tokens, ""))
-}
-
-func encode(value any) json.RawMessage {
-	b, err := json.Marshal(value)
-	if err != nil {
-		panic(err) // strings and string lists always encode
-	}
-	return b
-}
-
-const maxEcho = 1000
-
-// outputTokens names the version and repeats the prompt, so that a test sees who answered whom.
-func outputTokens(v *version, input json.RawMessage, size int) []string {
-	var known struct{ Prompt, Text any }
-	// Input was parsed as an object before; a prompt of another type is not repeated.
-	_ = json.Unmarshal(input, &known)
-	prompt, ok := known.Prompt.(string)
-	if !ok {
-		prompt, _ = known.Text.(string)
-	}
-	if len(prompt) > maxEcho {
-		prompt = prompt[:maxEcho]
-		for !utf8.ValidString(prompt) {
-			prompt = prompt[:len(prompt)-1]
-		}
-	}
-	tokens := []string{v.Model + ":" + v.ID + ":"}
-	length := len(tokens[0])
-	for _, word := range strings.Fields(prompt) {
-		tokens = append(tokens, " "+word)
-		length += 1 + len(word)
-	}
-	if length < size {
-		tokens = append(tokens, strings.Repeat(".", size-length))
-	}
-	return tokens
 }

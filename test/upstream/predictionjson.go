@@ -24,6 +24,7 @@ type predictionJSON struct {
 	CompletedAt string             `json:"completed_at,omitempty"`
 	Deadline    string             `json:"deadline,omitempty"`
 	URLs        predictionURLs     `json:"urls"`
+	Webhook     string             `json:"webhook,omitempty"`
 	Metrics     *predictionMetrics `json:"metrics,omitempty"`
 }
 
@@ -48,7 +49,7 @@ func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e9) / 1e9
 func (p *prediction) read(now time.Time, origin string, keep time.Duration) predictionJSON {
 	j := p.base(origin)
 	j.Status = p.statusAt(now)
-	j.Output = p.outputAt(now)
+	j.Output, j.Logs = p.outputAt(now), p.logsAt(now)
 	ends, _, _ := p.end()
 	started := !p.begins.After(now) && !p.begins.After(ends)
 	if started {
@@ -69,6 +70,7 @@ func (p *prediction) read(now time.Time, origin string, keep time.Duration) pred
 	}
 	if now.Sub(ends) >= keep {
 		j.DataRemoved, j.Input, j.Output = true, json.RawMessage("{}"), json.RawMessage("null")
+		j.Logs = ""
 	}
 	return j
 }
@@ -89,10 +91,16 @@ func (p *prediction) synchronous(now time.Time, origin string) predictionJSON {
 	return j
 }
 
+// show is p as its webhook sees it: as a GET shows it.
+func (p *prediction) show(now time.Time, keep time.Duration) any { return p.read(now, p.origin, keep) }
+
+// unfinished is p, all its output there, just before it is known to have ended.
+func (p *prediction) unfinished(now time.Time) any { return p.synchronous(now, p.origin) }
+
 func (p *prediction) base(origin string) predictionJSON {
 	j := predictionJSON{
 		ID: p.id, Model: p.version.Model, Version: p.shown, Deployment: p.deployment, Input: p.input, Source: "api",
-		CreatedAt: timestamp(p.created),
+		CreatedAt: timestamp(p.created), Webhook: p.webhook.url,
 		URLs: predictionURLs{
 			Cancel: origin + "/v1/predictions/" + p.id + "/cancel",
 			Get:    origin + "/v1/predictions/" + p.id,

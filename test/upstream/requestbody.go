@@ -14,9 +14,8 @@ type createBody struct {
 	version string
 	input   json.RawMessage
 	keys    map[string]json.RawMessage // of input
+	webhook webhook
 }
-
-var webhookEvents = []string{"start", "output", "logs", "completed"}
 
 // parseCreate checks a create call's body: input is required, version is required or refused, and nothing unknown is
 // let through. It collects every complaint.
@@ -48,10 +47,18 @@ func parseCreate(body []byte, wantsVersion bool) (createBody, *problem) {
 			complain("%s", message)
 		}
 	}
+	parsed.webhook = readWebhook(fields)
 	if len(complaints) > 0 {
 		return createBody{}, invalidInput(strings.Join(complaints, "\n"))
 	}
 	return parsed, nil
+}
+
+// readWebhook leaves complaints about the two fields to checkField.
+func readWebhook(fields map[string]json.RawMessage) (w webhook) {
+	_ = json.Unmarshal(fields["webhook"], &w.url)
+	_ = json.Unmarshal(fields["webhook_events_filter"], &w.events)
+	return w
 }
 
 // checkField returns what is wrong with the other fields, or nothing.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -23,7 +24,10 @@ type Options struct {
 	BaseURL   string    // what URLs in answers begin with, before /v1; by default the request's scheme and host
 	Tokens    []string  // valid API tokens; none means that every token is valid
 	RateLimit RateLimit // of the API, off by default
-	LogLimit  int       // entries that the log keeps, the newest; 0 means 100000
+	LogLimit  int       // entries that each log keeps, the newest; 0 means 100000
+
+	AllowHTTPWebhooks bool         // else only https is accepted, as Replicate does
+	WebhookClient     *http.Client // sends webhooks, e.g. one that trusts a test's certificate; redirects are never followed
 }
 
 // Replicate's own times, divided by Options.Scale, as are Prefer: wait=n, Cancel-After and the minute of the rate limit.
@@ -40,16 +44,21 @@ type Server struct {
 	options     Options
 	catalog     *catalog
 	predictions *predictionStore
-	log         requestLog
+	log         history[Entry]
 	limiter     *limiter
+	deliveries  history[Delivery]
 	api         *http.ServeMux
 	controls    *http.ServeMux
 
-	closing  context.Context
-	close    context.CancelFunc
-	server   *http.Server
-	listener net.Listener
-	served   chan error
+	webhookSecret string
+	webhookClient *http.Client
+
+	background sync.WaitGroup
+	closing    context.Context
+	close      context.CancelFunc
+	server     *http.Server
+	listener   net.Listener
+	served     chan error
 }
 
 // New returns a server that does not listen yet. It refuses a catalog that contradicts itself.
@@ -73,7 +82,9 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		options: o, catalog: catalog, predictions: newPredictionStore(keptPredictions, o.Seed),
-		log: requestLog{limit: o.LogLimit}, limiter: &limiter{scale: o.Scale},
+		log: history[Entry]{limit: o.LogLimit}, limiter: &limiter{scale: o.Scale},
+		deliveries:    history[Delivery]{limit: o.LogLimit},
+		webhookSecret: newWebhookSecret(o.Seed, "default"), webhookClient: newWebhookClient(o.WebhookClient),
 	}
 	s.limiter.window = s.scaled(time.Minute)
 	if err := s.limiter.set(o.RateLimit); err != nil {
@@ -95,7 +106,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rec := &recorder{ResponseWriter: w}
-	rec.entry = s.log.begin(r, time.Now())
+	rec.entry = s.begin(r)
 	// Deferred because a reset ends the handler by a panic.
 	defer func() {
 		s.log.update(rec.entry, func(e *Entry) { e.Status, e.AnswerBytes, e.Done = rec.status, rec.bytes, true })
@@ -184,9 +195,12 @@ func (s *Server) Start(addr string) error {
 // URL is the address that Start chose, without a slash at the end.
 func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 
-// Close cuts all connections and returns once nothing is served any more. It may be called without Start.
+// Close cuts all connections and returns once nothing is served and no webhook is sent any more. It may be called without
+// Start.
 func (s *Server) Close() error {
 	s.close()
+	defer s.webhookClient.CloseIdleConnections()
+	defer s.background.Wait()
 	if s.server == nil {
 		return nil
 	}
