@@ -5,7 +5,7 @@ export const Blob = {
   service: 0, // full name, such as model:acme/flux
   variant: 1, // assigned: stable, canary or the target of a rule
   servedBy: 2, // who answered
-  kind: 3, // KindRequest
+  kind: 3, // KindRequest or KindPrediction
   outcome: 4, // one of the Outcome constants
   reason: 5, // why the variant was assigned
   rollout: 6, // id of the rollout
@@ -13,24 +13,32 @@ export const Blob = {
   country: 8, // the client's, ISO 3166-1 alpha-2
   trace: 9, // 32 hexadecimal digits
   user: 10, // salted fingerprint, 16 hexadecimal digits
-  errorClass: 11, // "", connect, client, http
+  errorClass: 11, // one of the Class constants, or ""
+  prediction: 12, // id of the prediction that was made or ended, or ""
+  ended: 13, // how it ended: one of the Ended constants, or "" while it is open
 } as const;
 export type Blob = (typeof Blob)[keyof typeof Blob];
 
 /** Where each number stands among a point's doubles. */
 export const Double = {
-  status: 0, // HTTP status answered by the upstream; 0 if none
+  status: 0, // HTTP status answered by the assigned variant; 0 if none
   firstByteMS: 1, // request received to response headers
   generation: 2, // of the document that decided
+  queueMS: 3, // prediction created to started
+  predictMS: 4, // the model's own time
+  totalMS: 5, // prediction created to completed
+  firstTokenMS: 6, // request received to the first event with output
+  eventsPerSecond: 7, // of a stream, from its first event to its last
+  durationMS: 8, // request received to the answer's last byte
 } as const;
 export type Double = (typeof Double)[keyof typeof Double];
 
-/** Outcomes of a request. */
+/** Outcomes of a request or prediction. */
 export const Outcome = {
   ok: "ok",
   error: "error", // counts against its variant
   clientError: "client_error", // 400, 404, 422: a metric of its own
-  excluded: "excluded", // says nothing of the variant: 401, 402, 403, 429, the client went away
+  excluded: "excluded", // says nothing of the variant: 401, 402, 403, 429, the client went away, skipped by the breaker
 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
@@ -41,6 +49,7 @@ export const Reason = {
   unattended: "unattended", // the dead man's switch
   override: "override", // asked for by the client
   rule: "rule",
+  polled: "polled", // known from an alias alone: another request made the prediction
   trap: "trap", // the decision failed; stable
   bypass: "bypass", // PERCH_BYPASS
 } as const;
@@ -48,15 +57,45 @@ export type Reason = (typeof Reason)[keyof typeof Reason];
 
 /** Kinds of point. */
 export const Kind = {
-  request: "request",
+  request: "request", // one for each routed request, when its answer has ended
+  prediction: "prediction", // each time that a prediction's end is seen
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
-/** How a request ended without a whole answer. */
+/** What an outcome other than ok came from. */
+export const Class = {
+  connect: "connect", // no connection
+  reset: "reset", // broken off before the answer began
+  timeout: "timeout", // no answer in time
+  http: "http", // the status
+  cut: "cut", // broken off after the first byte
+  failed: "failed", // the prediction failed
+  aborted: "aborted", // the prediction never started
+  client: "client", // the client went away or cancelled
+  breaker: "breaker", // the variant was not asked
+} as const;
+export type Class = (typeof Class)[keyof typeof Class];
+
+/** How predictions end. */
+export const Ended = {
+  succeeded: "succeeded",
+  failed: "failed",
+  canceled: "canceled", // by the client, or while running past its Cancel-After
+  aborted: "aborted", // its Cancel-After passed before it started
+} as const;
+export type Ended = (typeof Ended)[keyof typeof Ended];
+
+/** How a request or a prediction ended without what was asked for. */
 export const Failure = {
   none: 0,
-  connect: 1, // no connection, or reset before the headers
-  clientGone: 2, // the client went away
+  connect: 1, // no connection
+  clientGone: 2, // the client went away or cancelled
+  reset: 3, // broken off before the response headers
+  timeout: 4, // no answer in time
+  cut: 5, // broken off after the first byte
+  failed: 6, // the prediction failed
+  aborted: 7, // the prediction never started
+  breaker: 8, // not asked: the breaker is open
 } as const;
 export type Failure = (typeof Failure)[keyof typeof Failure];
 

@@ -43,10 +43,12 @@ func generate(dir string) ([]byte, error) {
 	writeTable(&out, "Where each text stands among a point's blobs.", "Blob", blobs)
 	writeTable(&out, "Where each number stands among a point's doubles.", "Double", doubles)
 	for _, group := range []struct{ doc, name string }{
-		{"Outcomes of a request.", "Outcome"},
+		{"Outcomes of a request or prediction.", "Outcome"},
 		{"Reasons for which a variant is assigned.", "Reason"},
 		{"Kinds of point.", "Kind"},
-		{"How a request ended without a whole answer.", "Failure"},
+		{"What an outcome other than ok came from.", "Class"},
+		{"How predictions end.", "Ended"},
+		{"How a request or a prediction ended without what was asked for.", "Failure"},
 	} {
 		entries := withPrefix(constants, group.name)
 		if len(entries) == 0 {

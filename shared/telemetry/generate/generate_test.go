@@ -26,6 +26,8 @@ const (
 	OutcomeOK = "ok"
 	ReasonRule = "rule"
 	KindRequest = "request"
+	ClassHTTP = "http"
+	EndedFailed = "failed"
 )
 type Failure int32
 const ( FailureNone Failure = iota; FailureClientGone )
@@ -50,7 +52,7 @@ export const Double = {
 } as const;
 export type Double = (typeof Double)[keyof typeof Double];
 
-/** Outcomes of a request. */
+/** Outcomes of a request or prediction. */
 export const Outcome = {
   ok: "ok",
 } as const;
@@ -68,7 +70,19 @@ export const Kind = {
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
-/** How a request ended without a whole answer. */
+/** What an outcome other than ok came from. */
+export const Class = {
+  http: "http",
+} as const;
+export type Class = (typeof Class)[keyof typeof Class];
+
+/** How predictions end. */
+export const Ended = {
+  failed: "failed",
+} as const;
+export type Ended = (typeof Ended)[keyof typeof Ended];
+
+/** How a request or a prediction ended without what was asked for. */
 export const Failure = {
   none: 0,
   clientGone: 1,
