@@ -18,6 +18,7 @@ demo: $(bundle) orchestrator ## two rollouts on a local Cloudflare: a good canar
 .PHONY: test
 test: $(bundle) orchestrator ## all tests
 	npm run --silent test:stack
+	npm run --silent test:shell
 	go test ./...
 
 .PHONY: bench

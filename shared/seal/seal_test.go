@@ -97,7 +97,7 @@ func vectors(t *testing.T) []vector {
 		return vector{name, keys, now, c.Purpose, sealed(k, c), &c, ""}
 	}
 	refused := func(name, why string, purpose Purpose, text string, keys ...string) vector {
-		return vector{name, keys, now, purpose, text, nil, why}
+		return vector{name, append([]string{}, keys...), now, purpose, text, nil, why}
 	}
 	good := sealed(first, full)
 	signed := good[:strings.LastIndex(good, ".")]

@@ -1,6 +1,8 @@
 // What the worker is bound to, as wrangler.toml declares it.
 
-export interface Env {
+import type { SealKeys } from "./seal.ts";
+
+export interface Env extends SealKeys {
   ROLLOUTS: KVNamespace;
   ANALYTICS: AnalyticsEngineDataset;
   /** Replicate's API or a gateway before it, with the path prefix that stands for /v1. */
