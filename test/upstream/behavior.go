@@ -102,6 +102,7 @@ type fate struct {
 	status      int // of outcomeError
 	queue, run  time.Duration
 	outputBytes int
+	ending      FaultName // one in the prediction's life, or empty
 }
 
 // actor draws fates from a behavior that may change at any time.

@@ -95,6 +95,14 @@ func (s *Server) controlRoutes() *http.ServeMux {
 		s.ClearDeliveries()
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("GET /_upstream/faults", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, "application/json", http.StatusOK, s.Faults())
+	})
+	mux.HandleFunc("PUT /_upstream/faults", s.changeFault)
+	mux.HandleFunc("DELETE /_upstream/faults", func(w http.ResponseWriter, r *http.Request) {
+		s.ClearFaults()
+		w.WriteHeader(http.StatusNoContent)
+	})
 	version := func(r *http.Request) (*actor, error) { return s.versionActor(r.PathValue("id")) }
 	mux.HandleFunc("GET /_upstream/versions/{id}", serveBehavior(version))
 	mux.HandleFunc("PUT /_upstream/versions/{id}", changeBehavior(version))
@@ -166,6 +174,23 @@ func (s *Server) changeDeployment(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, "application/json", http.StatusOK, body)
+}
+
+// changeFault sets the faults of one target and answers with those of all.
+func (s *Server) changeFault(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		Target string  `json:"target"`
+		Faults []Fault `json:"faults"`
+	}
+	err := decodeControl(r, &body)
+	if err == nil {
+		err = s.SetFault(body.Target, body.Faults...)
+	}
+	if err != nil {
+		badControl(w, err)
+		return
+	}
+	writeJSON(w, "application/json", http.StatusOK, s.Faults())
 }
 
 func (s *Server) changeRateLimit(w http.ResponseWriter, r *http.Request) {

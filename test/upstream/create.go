@@ -62,6 +62,12 @@ func (s *Server) create(x *exchange, wantsVersion bool, resolve func(createBody)
 		return
 	}
 	f := t.version.draw()
+	if !s.strike(x, CallCreate, t.targets()...) {
+		return
+	}
+	if unlucky, ok := x.fault(inPrediction); ok {
+		f.ending = unlucky.Name
+	}
 	if f.outcome == outcomeReset {
 		x.reset()
 	}
@@ -107,6 +113,9 @@ func (s *Server) start(x *exchange, t target, body createBody, f fate, lifetime 
 	}
 	if lifetime > 0 {
 		p.deadline = x.now.Add(s.scaled(lifetime))
+	}
+	if unlucky, ok := x.fault(inWebhook); ok {
+		p.webhook.fault = unlucky.Name
 	}
 	p.plan(f)
 	s.predictions.add(p)

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,18 +16,36 @@ type exchange struct {
 	r   *http.Request
 	log *history[Entry]
 	now time.Time // arrival
+
+	faults []Fault
 }
 
 // recorder is a ResponseWriter that knows what was answered.
 type recorder struct {
 	http.ResponseWriter
-	entry  *Entry
-	status int
-	bytes  int64
+	context context.Context
+	entry   *Entry
+	status  int
+	bytes   int64
+	reset   bool // the connection was closed before the answer's end
+	gone    bool // the client went away before the answer's end
+
+	faults  []Fault // on the answer's way
+	instead func()  // answers in place of whoever is about to
+	mute    bool    // instead has answered
+	cutting bool    // the body ends after the bytes left
+	left    int64
 }
 
 func (w *recorder) WriteHeader(status int) {
+	if w.mute {
+		return
+	}
 	if w.status == 0 {
+		if !w.begin() {
+			w.mute = true
+			return
+		}
 		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -34,11 +53,34 @@ func (w *recorder) WriteHeader(status int) {
 
 func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
-	n, err := w.ResponseWriter.Write(b)
+	if w.mute {
+		return len(b), nil
+	}
+	write := w.ResponseWriter.Write
+	if w.cutting {
+		write = w.cut
+	}
+	n, err := write(b)
 	w.bytes += int64(n)
+	w.gone = w.gone || err != nil
 	return n, err
+}
+
+var errAnswered = errors.New("another answer was given")
+
+// send writes b and has it leave at once.
+func (w *recorder) send(b []byte) error {
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	if w.mute {
+		return errAnswered
+	}
+	err := http.NewResponseController(w.ResponseWriter).Flush()
+	w.gone = w.gone || err != nil
+	return err
 }
 
 // Unwrap lets http.ResponseController reach Flush and Hijack.
@@ -52,7 +94,7 @@ func (x *exchange) answer(status int, value any) { writeJSON(x.w, "application/j
 
 // reset closes the connection without an answer.
 func (x *exchange) reset() {
-	x.note(func(e *Entry) { e.Reset = true })
+	x.w.reset = true
 	panic(http.ErrAbortHandler)
 }
 
@@ -72,6 +114,7 @@ func (x *exchange) waitOr(d time.Duration, changed <-chan struct{}) bool {
 	case <-changed:
 		return true
 	case <-x.r.Context().Done():
+		x.w.gone = true
 		return false
 	}
 }

@@ -24,7 +24,9 @@ type Entry struct {
 	BodySHA256  string          `json:"body_sha256,omitempty"` // of bodies that are not empty
 	Status      int             `json:"status"`                // 0 while in flight, and after a reset
 	AnswerBytes int64           `json:"answer_bytes"`
-	Reset       bool            `json:"reset,omitempty"` // the connection was closed without an answer
+	Reset       bool            `json:"reset,omitempty"` // the connection was closed without an answer, or amid it
+	Gone        bool            `json:"gone,omitempty"`  // the client went away before the answer's end
+	Fault       string          `json:"fault,omitempty"` // names of the faults that it had, with commas between them
 	Done        bool            `json:"done"`
 }
 

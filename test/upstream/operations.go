@@ -17,6 +17,18 @@ type Operation struct {
 	Answered bool  // by the stand-in; else it gives 501
 }
 
+func (o Operation) call() Call {
+	switch {
+	case o.Creates:
+		return CallCreate
+	case o.ID == "predictions.get":
+		return CallGet
+	case o.ID == "predictions.cancel":
+		return CallCancel
+	}
+	return CallOther
+}
+
 //go:embed operations.tsv
 var operationTable string
 

@@ -48,9 +48,13 @@ func (s *Server) servePlain(x *exchange, name string) {
 	}
 	n, sum, err := x.digest()
 	if err != nil {
-		return // the client went away, or cut its body short
+		x.w.gone = true
+		return
 	}
 	f := m.draw()
+	if !s.strike(x, CallPlain, "http:"+name, everyTarget) {
+		return
+	}
 	if f.outcome == outcomeReset {
 		x.reset()
 	}
@@ -62,7 +66,7 @@ func (s *Server) servePlain(x *exchange, name string) {
 		return
 	}
 	path := strings.TrimPrefix(x.r.URL.EscapedPath(), "/http/"+name)
-	wish.serve(x, plainAnswer{
+	wish.serve(s, x, plainAnswer{
 		Model: name, Method: x.r.Method, Path: path, Query: x.r.URL.RawQuery, Bytes: n, SHA256: sum,
 	})
 }
@@ -107,12 +111,12 @@ func parsePlainWish(r *http.Request) (plainWish, error) {
 	return w, nil
 }
 
-func (w plainWish) serve(x *exchange, a plainAnswer) {
+func (w plainWish) serve(s *Server, x *exchange, a plainAnswer) {
 	switch {
 	case w.bytes > 0:
 		w.serveBytes(x)
 	case w.events > 0:
-		w.serveEvents(x, a)
+		w.serveEvents(s, x, a)
 	default:
 		x.answer(w.status, a)
 	}
@@ -134,13 +138,21 @@ func (w plainWish) serveBytes(x *exchange) {
 	}
 }
 
-func (w plainWish) serveEvents(x *exchange, a plainAnswer) {
+func (w plainWish) serveEvents(s *Server, x *exchange, a plainAnswer) {
+	breaks := x.streamBreak(w.events/2, 0)
 	openStream(x.w)
 	for i := range w.events {
 		if i > 0 && !x.wait(w.gap) {
 			return
 		}
-		if send(x.w, fmt.Appendf(nil, "id: %d\ndata: {\"model\":%q,\"event\":%d}\n\n", i, a.Model, i)) != nil {
+		raw := fmt.Appendf(nil, "id: %d\ndata: {\"model\":%q,\"event\":%d}\n\n", i, a.Model, i)
+		if i == breaks.at {
+			if !breaks.hit(s, x, raw) {
+				return
+			}
+			continue
+		}
+		if x.w.send(raw) != nil {
 			return
 		}
 	}

@@ -18,6 +18,8 @@ const (
 
 const failureText = "CUDA out of memory. Tried to allocate 2.00 GiB"
 
+const never = 10 * 365 * 24 * time.Hour
+
 // prediction is planned in full when it is created, so that its state is a function of the time and costs no timer.
 // Only a cancel changes the plan.
 type prediction struct {
@@ -46,9 +48,19 @@ func (p *prediction) plan(f fate) {
 	p.begins = p.created.Add(f.queue)
 	p.ends = p.begins.Add(f.run)
 	p.outcome = statusSucceeded
-	if f.outcome == outcomeFailed {
+	if f.outcome == outcomeFailed || f.ending == FaultFailed {
 		p.outcome = statusFailed
 		p.tokens = p.tokens[:len(p.tokens)/2]
+	}
+	switch f.ending {
+	case FaultStuck:
+		p.begins = p.begins.Add(never)
+		p.ends = p.begins
+	case FaultCanceled:
+		p.ends, p.outcome = p.begins.Add(f.run/2), statusCanceled
+	case FaultAborted:
+		p.ends, p.outcome = p.begins, statusAborted
+		p.begins = p.begins.Add(never)
 	}
 	if p.deadline.IsZero() || !p.deadline.Before(p.ends) {
 		return

@@ -7,21 +7,21 @@ import (
 )
 
 func (s *Server) getPrediction(x *exchange) {
-	if p := s.findPrediction(x, x.r.PathValue("id")); p != nil {
+	if p := s.findPrediction(x, CallGet); p != nil {
 		x.answer(http.StatusOK, p.read(x.now, s.origin(x.r), s.scaled(dataKept)))
 	}
 }
 
 func (s *Server) cancelPrediction(x *exchange) {
-	if p := s.findPrediction(x, x.r.PathValue("id")); p != nil {
+	if p := s.findPrediction(x, CallCancel); p != nil {
 		p.cancel(x.now)
 		x.answer(http.StatusOK, p.read(x.now, s.origin(x.r), s.scaled(dataKept)))
 	}
 }
 
-// findPrediction answers 404 itself where there is none.
-func (s *Server) findPrediction(x *exchange, id string) *prediction {
-	p := s.predictions.get(id)
+// findPrediction finds the one that the path names. It answers itself where there is none, and instead of it.
+func (s *Server) findPrediction(x *exchange, call Call) *prediction {
+	p := s.predictions.get(x.r.PathValue("id"))
 	if p == nil {
 		x.fail(problemNotFound)
 		return nil
@@ -29,7 +29,14 @@ func (s *Server) findPrediction(x *exchange, id string) *prediction {
 	x.note(func(e *Entry) {
 		e.Prediction, e.Version, e.Model, e.Deployment = p.id, p.version.ID, p.version.Model, p.deployment
 	})
+	if !s.strike(x, call, p.target().targets()...) {
+		return nil
+	}
 	return p
+}
+
+func (p *prediction) target() target {
+	return target{version: p.version, shown: p.shown, deployment: p.deployment}
 }
 
 const pageSize = 100

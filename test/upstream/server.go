@@ -53,6 +53,10 @@ type Server struct {
 	webhookSecret string
 	webhookClient *http.Client
 
+	faults *faultBoard
+	heldMu sync.Mutex
+	held   []int // sockets of RefusedURL
+
 	background sync.WaitGroup
 	closing    context.Context
 	close      context.CancelFunc
@@ -84,6 +88,7 @@ func New(o Options) (*Server, error) {
 		options: o, catalog: catalog, predictions: newPredictionStore(keptPredictions, o.Seed),
 		log: history[Entry]{limit: o.LogLimit}, limiter: &limiter{scale: o.Scale},
 		deliveries:    history[Delivery]{limit: o.LogLimit},
+		faults:        newFaultBoard(o.Seed),
 		webhookSecret: newWebhookSecret(o.Seed, "default"), webhookClient: newWebhookClient(o.WebhookClient),
 	}
 	s.limiter.window = s.scaled(time.Minute)
@@ -105,11 +110,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.controls.ServeHTTP(w, r)
 		return
 	}
-	rec := &recorder{ResponseWriter: w}
+	rec := &recorder{ResponseWriter: w, context: r.Context()}
 	rec.entry = s.begin(r)
 	// Deferred because a reset ends the handler by a panic.
 	defer func() {
-		s.log.update(rec.entry, func(e *Entry) { e.Status, e.AnswerBytes, e.Done = rec.status, rec.bytes, true })
+		s.log.update(rec.entry, func(e *Entry) {
+			e.Status, e.AnswerBytes, e.Reset, e.Gone, e.Done = rec.status, rec.bytes, rec.reset, rec.gone, true
+		})
 	}()
 	if rest, plain := strings.CutPrefix(r.URL.Path, "/http/"); plain {
 		name, _, _ := strings.Cut(rest, "/")
@@ -162,7 +169,9 @@ func (s *Server) admitted(o Operation, h func(*exchange)) func(*exchange) {
 			x.fail(bad)
 			return
 		}
-		h(x)
+		if s.strike(x, o.call(), "operation:"+o.ID, everyTarget) {
+			h(x)
+		}
 	}
 }
 
@@ -199,6 +208,7 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 // Start.
 func (s *Server) Close() error {
 	s.close()
+	defer s.releasePorts()
 	defer s.webhookClient.CloseIdleConnections()
 	defer s.background.Wait()
 	if s.server == nil {

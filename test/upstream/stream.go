@@ -39,22 +39,15 @@ func (p *prediction) event(number int) (event, bool, <-chan struct{}) {
 	return tail[number-tokens], true, changed
 }
 
-// write sends e with the id that a client resumes after: seconds and number.
-func (e event) write(w http.ResponseWriter, number int) error {
+// encode gives e the id that a client resumes after: seconds and number.
+func (e event) encode(number int) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "event: %s\nid: %d:%d\n", e.name, e.at.Unix(), number)
 	for line := range strings.SplitSeq(e.data, "\n") {
 		fmt.Fprintf(&b, "data: %s\n", line)
 	}
 	b.WriteByte('\n')
-	return send(w, b.Bytes())
-}
-
-func send(w http.ResponseWriter, b []byte) error {
-	if _, err := w.Write(b); err != nil {
-		return err
-	}
-	return http.NewResponseController(w).Flush()
+	return b.Bytes()
 }
 
 // resumeAt is the number of the first event that the client has not seen.
@@ -76,21 +69,35 @@ func (s *Server) streamPrediction(x *exchange) {
 		return
 	}
 	x.note(func(e *Entry) { e.Prediction, e.Version, e.Model = p.id, p.version.ID, p.version.Model })
+	if !s.strike(x, CallStream, append(p.target().targets(), everyTarget)...) {
+		return
+	}
+	first := resumeAt(x.r.Header.Get("Last-Event-ID"))
+	breaks := x.streamBreak(max(1, len(p.tokens)/2), first)
 	openStream(x.w)
-	for number := resumeAt(x.r.Header.Get("Last-Event-ID")); ; number++ {
+	for number := first; ; number++ {
 		e, ok := s.awaitEvent(x, p, number)
-		if !ok || e.write(x.w, number) != nil {
+		if !ok {
+			return
+		}
+		raw := e.encode(number)
+		if number == breaks.at {
+			if !breaks.hit(s, x, raw) {
+				return
+			}
+			continue
+		}
+		if x.w.send(raw) != nil {
 			return
 		}
 	}
 }
 
-func openStream(w http.ResponseWriter) {
+func openStream(w *recorder) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
 	w.WriteHeader(http.StatusOK)
-	// An error here shows again at the first event.
-	_ = http.NewResponseController(w).Flush()
+	_ = w.send(nil) // an error shows again at the first event
 }
 
 // awaitEvent waits until the event is due and sends a comment each time the stream was idle for long. It returns false
@@ -108,7 +115,7 @@ func (s *Server) awaitEvent(x *exchange, p *prediction, number int) (event, bool
 			return e, true
 		}
 		if !now.Before(comment) {
-			if send(x.w, []byte(":408:\n\n")) != nil {
+			if x.w.send([]byte(":408:\n\n")) != nil {
 				return event{}, false
 			}
 			comment = now.Add(idle)

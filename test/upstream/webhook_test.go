@@ -58,6 +58,7 @@ func hear(t *testing.T, version, filter string, statuses []int, change func(*Ser
 	}
 	require.Equal(t, 201, ask(s, "POST", "/v1/predictions", body+"}").status)
 	time.Sleep(2 * time.Minute)
+	synctest.Wait()
 	return s, r
 }
 
@@ -149,6 +150,7 @@ func TestWebhookTellsOfACancel(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		ask(s, "POST", "/v1/predictions/"+made.object(t)["id"].(string)+"/cancel", "")
 		time.Sleep(time.Second)
+		synctest.Wait()
 		require.Equal(t, []string{
 			"0s start processing output=0 logs=1", "100ms completed canceled output=0 logs=1",
 		}, heard(t, s, r))
