@@ -2,7 +2,7 @@
 // streams past: package worker/prediction in JavaScript.
 
 import { Search } from "../../worker/shell/core.ts";
-import type { Editor, Finder } from "../../worker/shell/core.ts";
+import type { Finder } from "../../worker/shell/core.ts";
 import { Kind, Scanner } from "./jsonstream.ts";
 import type { Sink } from "./jsonstream.ts";
 
@@ -112,7 +112,7 @@ const Part = { copy: 0, gap: 1, key: 2, drop: 3 } as const;
 const comma = 0x2c;
 const commaBytes = new Uint8Array([comma]);
 
-export class JavaScriptEditor implements Editor, Sink {
+export class JavaScriptEditor implements Sink {
   isObject = false;
   #scanner = new Scanner(this);
   #key = new KeyMatcher();

@@ -2,8 +2,23 @@
 // WebAssembly, so that a benchmark can tell what WebAssembly costs. Documents
 // are taken as valid.
 
-import { Action, Edit, Endpoint, Unusable } from "../../worker/shell/core.ts";
-import type { Core, Decision, Loaded, Plan, Question, Route, ServiceKeys, Target } from "../../worker/shell/core.ts";
+import { Action, Edit, Endpoint, Shape, Unusable } from "../../worker/shell/core.ts";
+import type {
+  Access,
+  Answer,
+  Core,
+  Decision,
+  Editor,
+  Edits,
+  Loaded,
+  Plan,
+  Question,
+  Route,
+  ServiceKeys,
+  Target,
+  Trouble,
+  Use,
+} from "../../worker/shell/core.ts";
 import { Failure, Outcome, Reason } from "../../worker/shell/columns.ts";
 import { JavaScriptEditor, JavaScriptFinder } from "./jsbody.ts";
 import { digest, xxhash64 } from "./xxhash64.ts";
@@ -61,14 +76,22 @@ function planOf(d: RolloutDocument): Plan {
     from: d.user?.from ?? "",
     cookie: d.user?.cookie ?? "perch-user",
     overrides: d.overrides ?? false,
+    outcomes: "",
+    access: null,
+    fallback: { maxBodyBytes: 1 << 20 },
     headers: [d.user?.header ?? "x-user-id", ...(d.rules ?? []).map((rule) => rule.header)],
-    targets: Object.entries(d.targets).map(([name, target]) => ({
+    targets: Object.entries(d.targets).map(([name, target], at, all) => ({
       name,
+      at,
       index: `${d.service}|${name}`,
       path: replicatePath(target),
       url: target.url ?? "",
       version: target.version ?? "",
       credentials: target.credentials ?? false,
+      fallback: name === "canary" ? all.findIndex(([name]) => name === "stable") : -1,
+      timeoutMS: name === "canary" ? 30_000 : 0,
+      idleMS: 30_000,
+      headers: [],
     })),
   };
 }
@@ -107,6 +130,7 @@ function cookie(header: string, name: string): string {
   return "";
 }
 
+const safeMethods = new Set(["GET", "HEAD", "OPTIONS", "QUERY"]);
 const hex = (n: number) => n.toString(16).padStart(8, "0");
 
 export class JavaScriptCore implements Core {
@@ -117,7 +141,18 @@ export class JavaScriptCore implements Core {
     const variant = asked?.[1] ?? "";
     const rest = asked ? path.slice(asked[0].length) || "/" : path;
     const undecided = upgrade || method === "OPTIONS";
-    const route = { action: Action.notFound as number, endpoint: Endpoint.predictions as number, undecided, variant };
+    const route = {
+      action: Action.notFound as number,
+      endpoint: Endpoint.predictions as number,
+      undecided,
+      variant,
+      shape: Shape.none as number,
+      prediction: "",
+      seal: "",
+      cancel: false,
+      creates: false,
+      safe: safeMethods.has(method),
+    };
     const named = service === "" ? undefined : parseService(service);
     if (rest.startsWith("/_perch/")) {
       if (rest === "/_perch/health") return { ...route, action: Action.health, rest };
@@ -138,12 +173,13 @@ export class JavaScriptCore implements Core {
     const passed = { ...route, action: Action.pass, rest };
     if (method !== "POST" || route.undecided) return passed;
     const keys = named?.service.startsWith("http:") ? undefined : named;
-    if (rest === "/predictions") return { ...passed, action: keys ? Action.service : Action.version, keys };
+    const create = { ...passed, shape: Shape.prediction, creates: true };
+    if (rest === "/predictions") return { ...create, action: keys ? Action.service : Action.version, keys };
     const [, kind, owner = "", name = "", last, ...more] = rest.split("/");
     if ((kind !== "models" && kind !== "deployments") || last !== "predictions" || more.length > 0) return passed;
     if (!isSegment(owner) || !isSegment(name)) return passed;
     const created = keysOf(kind.slice(0, -1), `${owner}/${name}`);
-    return { ...passed, action: Action.service, endpoint: Endpoint.named, keys: keys ?? created };
+    return { ...create, action: Action.service, endpoint: Endpoint.named, keys: keys ?? created };
   }
 
   resolveVersion(version: string): ServiceKeys | string | undefined {
@@ -168,7 +204,7 @@ export class JavaScriptCore implements Core {
   decide(loaded: JavaScriptLoaded, q: Question, now: number, endpoint: number): Decision {
     const { document, plan } = loaded;
     const [userHeader = ""] = q.headers;
-    const known = userHeader || cookie(q.cookie, plan.cookie) || (plan.from && q.client);
+    const known = q.identity || userHeader || cookie(q.cookie, plan.cookie) || (plan.from && q.client);
     const user = known || q.random;
     xxhash64(`${document.salt}\0${user}`);
     const bucket = ((digest.high % 10_000) * 7_296 + (digest.low % 10_000)) % 10_000; // 2³² mod 10⁴ is 7296
@@ -181,13 +217,13 @@ export class JavaScriptCore implements Core {
     xxhash64(`fingerprint\0${document.salt}\0${user}`);
     const edit = editFor(target, endpoint, q.version);
     const isNew = !known && plan.from === "";
-    return { target, edit, isNew, reason, user: hex(digest.high) + hex(digest.low), bucket };
+    return { target, edit, isNew, reason, user: hex(digest.high) + hex(digest.low), bucket, skipped: false };
   }
 
   #choose(loaded: JavaScriptLoaded, q: Question, bucket: number): { target: Target; reason: Reason } {
     const { document } = loaded;
     if (document.overrides) {
-      const asked = q.override || cookie(q.cookie, "perch-variant");
+      const asked = q.override;
       if (asked === "stable" || asked === "canary") return { target: loaded[asked], reason: Reason.override };
     }
     const { rules = [] } = document;
@@ -205,8 +241,32 @@ export class JavaScriptCore implements Core {
     return after && now >= after ? Reason.unattended : undefined;
   }
 
-  stable(loaded: JavaScriptLoaded, version: string, endpoint: number) {
-    return { target: loaded.stable, edit: editFor(loaded.stable, endpoint, version) };
+  use(loaded: JavaScriptLoaded, at: number, version: string, endpoint: number): Use {
+    const target = loaded.plan.targets[at];
+    if (target === undefined) throw new RangeError(`target ${at}`);
+    return { target, edit: editFor(target, endpoint, version) };
+  }
+
+  stable(loaded: JavaScriptLoaded, version: string, endpoint: number): Use {
+    return this.use(loaded, loaded.stable.at, version, endpoint);
+  }
+
+  rescue(loaded: JavaScriptLoaded, at: number, trouble: Trouble): boolean {
+    const { cause, status } = trouble;
+    const isCertain = cause === Failure.connect || (cause === Failure.none && status >= 500);
+    return loaded.plan.targets[at]?.fallback !== -1 && isCertain && trouble.resendable;
+  }
+
+  // No target of a benchmark fails, and none has headers or access.
+
+  report(): void {}
+
+  access(): Access {
+    throw new Unusable("the benchmark lets everybody in");
+  }
+
+  headers(): Target["headers"] {
+    throw new Unusable("the benchmark adds no headers");
   }
 
   classify(status: number, failure: number) {
@@ -231,8 +291,17 @@ export class JavaScriptCore implements Core {
     return new JavaScriptFinder();
   }
 
-  editor(version: string) {
-    return new JavaScriptEditor(version);
+  editor({ edit, version }: Edits): Editor {
+    const editor = new JavaScriptEditor(edit === Edit.set ? version : "");
+    return { push: (chunk) => [editor.push(chunk)], close: () => [editor.close()] };
+  }
+
+  answer(): Answer {
+    throw new Error("the benchmark asks for no predictions back");
+  }
+
+  ended(): "" {
+    return "";
   }
 }
 

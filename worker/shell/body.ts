@@ -2,7 +2,7 @@
 
 import { join } from "./bytes.ts";
 import { Edit, Search, wholeBytes } from "./core.ts";
-import type { Core, Editor } from "./core.ts";
+import type { Core, Editor, Frame } from "./core.ts";
 
 /** How much of a body is held while its version is looked for, in bytes. */
 export const maxHeldBytes = 8 << 20;
@@ -91,12 +91,12 @@ export class Body {
     if (!this.#ended && this.#length <= wholeBytes) await this.#whole();
     const wanted = edit === Edit.set ? version : "";
     if (this.#ended && this.#heldBytes <= wholeBytes) return core.editWhole(join(this.#held), wanted);
-    const editor = core.editor(wanted);
+    const editor = core.editor({ edit, version, webhook: false });
     const stream = this.#stream;
     if (!this.#ended && stream !== null) return edited(this.#held, stream, editor);
     try {
-      const pieces = this.#held.map((chunk) => editor.push(chunk));
-      return join([...pieces, editor.close()].filter(({ length }) => length > 0));
+      const frames = this.#held.flatMap((chunk) => editor.push(chunk));
+      return join([...frames, ...editor.close()].filter(isBytes));
     } finally {
       editor.close();
     }
@@ -134,8 +134,8 @@ function edited(held: Uint8Array[], rest: ReadableStream<Uint8Array>, editor: Ed
   const through = new IdentityTransformStream();
   const write = async () => {
     const writer = through.writable.getWriter();
-    const send = async (chunk: Uint8Array) => {
-      if (chunk.length > 0) await writer.write(chunk);
+    const send = async (frames: Frame[]) => {
+      for (const frame of frames) if (isBytes(frame)) await writer.write(frame);
     };
     try {
       for (const chunk of held) await send(editor.push(chunk));
@@ -151,3 +151,5 @@ function edited(held: Uint8Array[], rest: ReadableStream<Uint8Array>, editor: Ed
   write().catch(() => undefined);
   return through.readable;
 }
+
+const isBytes = (frame: Frame): frame is Uint8Array => frame instanceof Uint8Array && frame.length > 0;

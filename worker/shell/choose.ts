@@ -12,6 +12,7 @@ export function choose(p: Passage, loaded: Loaded): Choice {
     isNew: false,
     reason,
     user: "",
+    skipped: false,
   });
   if (p.env.PERCH_BYPASS === "1" || p.route.undecided) return undecided(Reason.bypass);
   try {
@@ -28,6 +29,7 @@ function decide(p: Passage, loaded: Loaded): Choice {
   const random = crypto.randomUUID();
   const client = plan.from && headers.get(plan.from === "token" ? "authorization" : "cf-connecting-ip");
   const question = {
+    identity: "",
     override: p.route.variant || (plan.overrides ? (headers.get("x-perch-variant") ?? "") : ""),
     client: client ?? "",
     random,

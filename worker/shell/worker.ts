@@ -3,7 +3,7 @@
 
 import { Body } from "./body.ts";
 import { health, variant } from "./control.ts";
-import { Action, Endpoint, Trap } from "./core.ts";
+import { Action, Endpoint, Shape, Trap } from "./core.ts";
 import type { Core, Route } from "./core.ts";
 import { log } from "./env.ts";
 import type { Env } from "./env.ts";
@@ -49,7 +49,16 @@ function resolve(core: Core, request: Request, url: URL): Route {
   }
   const isReplicate = url.pathname.startsWith("/v1/");
   const action = isReplicate ? Action.pass : Action.notFound;
-  return { action, endpoint: Endpoint.predictions, undecided: true, variant: "", rest: url.pathname.slice(3) };
+  const nothing = {
+    variant: "",
+    prediction: "",
+    seal: "",
+    shape: Shape.none,
+    cancel: false,
+    creates: false,
+    safe: false,
+  };
+  return { ...nothing, action, endpoint: Endpoint.predictions, undecided: true, rest: url.pathname.slice(3) };
 }
 
 function dispatch(p: Passage): Promise<Response> | Response {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,21 +57,26 @@ func TestImportsAndExports(t *testing.T) {
 	require.False(t, slices.Contains(exports, "_start"), "a command, not a reactor")
 }
 
-// declaredByShell reads the names of the functions in the shell's interface Exports.
+// declaredByShell reads the names of the functions in the shell's interfaces of exports.
 func declaredByShell(t *testing.T) []string {
-	source, err := os.ReadFile("../shell/wasm.ts")
-	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(source), "interface Exports {")
-	require.True(t, found)
-	body, _, found := strings.Cut(rest, "\n}")
-	require.True(t, found)
 	var names []string
-	for _, line := range strings.Split(body, "\n") {
-		if name, _, isFunction := strings.Cut(strings.TrimSpace(line), "("); isFunction {
-			names = append(names, name)
+	for file, declaration := range map[string]string{
+		"wasm_instance.ts": "interface Exports extends BodyExports {",
+		"wasm_bodies.ts":   "interface BodyExports {",
+	} {
+		source, err := os.ReadFile(filepath.Join("..", "shell", file))
+		require.NoError(t, err)
+		_, rest, found := strings.Cut(string(source), declaration)
+		require.True(t, found, "%s: %s", file, declaration)
+		body, _, found := strings.Cut(rest, "\n}")
+		require.True(t, found, file)
+		for _, line := range strings.Split(body, "\n") {
+			if name, _, isFunction := strings.Cut(strings.TrimSpace(line), "("); isFunction {
+				names = append(names, name)
+			}
 		}
 	}
-	require.Contains(t, names, "decide")
+	require.Subset(t, names, []string{"decide", "open_editor"})
 	return names
 }
 
@@ -92,7 +98,7 @@ func TestTinyGoSource(t *testing.T) {
 		require.NoError(t, err, string(out))
 		return strings.TrimSpace(string(out))
 	}
-	require.Equal(t, "[main.go]", run("list", tags, "-f", "{{.GoFiles}}", "./worker"))
+	require.Equal(t, "[bodies.go main.go]", run("list", tags, "-f", "{{.GoFiles}}", "./worker"))
 	require.NotContains(t, strings.Fields(run("list", tags, "-deps", "./worker")), "os")
 	run("vet", tags, "./worker/reactor", "./worker/router", "./worker/prediction", "./worker")
 }
