@@ -7,6 +7,10 @@ export interface Env extends SealKeys {
   ANALYTICS: AnalyticsEngineDataset;
   /** Replicate's API or a gateway before it, with the path prefix that stands for /v1. */
   REPLICATE_BASE_URL?: string;
+  /** Headers of every call to Replicate, as JSON: {"name": "value", "other": "secret:NAME"}. */
+  REPLICATE_HEADERS?: string;
+  /** Who may come in where a document does not say: JSON, as a document's access. */
+  PERCH_ACCESS?: string;
   /** "1" sends everything to stable without deciding. */
   PERCH_BYPASS?: string;
   /** Age in ms from which a document is refreshed in the background. */
