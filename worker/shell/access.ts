@@ -127,6 +127,9 @@ function wanted(access: Access): string {
   return access.keys.length === 0 ? "a JWT" : "an API key or a JWT";
 }
 
+/** Whether a request brings no key and no token for Perch. */
+export const isAnonymous = (p: Arrival, access: Access) => credential(p.request.headers, access.token !== "") === "";
+
 const unauthorized = (detail: string) => new Refusal(401, detail, { "www-authenticate": "Bearer" });
 
 /** The key or token that a client sends for Perch, or "". */

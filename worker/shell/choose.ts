@@ -29,8 +29,8 @@ function decide(p: Passage, loaded: Loaded): Choice {
   const random = crypto.randomUUID();
   const client = plan.from && headers.get(plan.from === "token" ? "authorization" : "cf-connecting-ip");
   const question = {
-    identity: "",
-    override: p.route.variant || (plan.overrides ? (headers.get("x-perch-variant") ?? "") : ""),
+    identity: p.entry.identity,
+    override: p.override,
     client: client ?? "",
     random,
     cookie: headers.get("cookie") ?? "",

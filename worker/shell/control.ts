@@ -1,6 +1,7 @@
 // Perch's own paths under /_perch/.
 
 import { choose } from "./choose.ts";
+import { enterToAsk } from "./door.ts";
 import type { Passage } from "./passage.ts";
 import { noDocument } from "./replicate.ts";
 import { problem } from "./upstream.ts";
@@ -14,6 +15,7 @@ export async function variant(p: Passage): Promise<Response> {
   if (!p.route.keys) return problem(400, "Bad request", "name a service: /_perch/variant?service=model:owner/name");
   const { loaded, unreachable } = await p.rollouts.find(p.route.keys, p.env, p.ctx);
   if (!loaded) return noDocument(p.route.keys.service, unreachable);
+  await enterToAsk(p, loaded);
   const { target, reason, bucket } = choose(p, loaded);
   const { service, rollout, generation, percentage } = loaded.plan;
   return Response.json({ service, variant: target.name, reason, bucket, percentage, rollout, generation });

@@ -4,6 +4,7 @@ import type { Body } from "./body.ts";
 import type { Core, Decision, Route } from "./core.ts";
 import type { Env } from "./env.ts";
 import type { Rollouts } from "./rollouts.ts";
+import type { Entry } from "./secrets.ts";
 import type { Trace } from "./upstream.ts";
 
 export interface Passage {
@@ -18,6 +19,9 @@ export interface Passage {
   ctx: ExecutionContext;
   startedAt: number;
   asked: boolean; // an upstream; it must not be asked again
+  entry: Entry; // who comes; nobody until it was looked at
+  override: string; // the variant that a tester chose, or ""
+  secrets: string[]; // that went upstream
 }
 
 /** Who answers a request, and why; no bucket where nothing was decided. */

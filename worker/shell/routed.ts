@@ -4,11 +4,13 @@ import { ask } from "./attempt.ts";
 import { choose } from "./choose.ts";
 import { Edit } from "./core.ts";
 import type { Loaded, ServiceKeys } from "./core.ts";
+import { enter } from "./door.ts";
 import { log, replicateBase } from "./env.ts";
 import type { Choice, Passage } from "./passage.ts";
 import { record } from "./record.ts";
 import { unrouted } from "./replicate.ts";
-import { answer, problem, requestHeaders, targetURL, withholdCredentials } from "./upstream.ts";
+import { conceal, dress } from "./secrets.ts";
+import { answer, problem, requestHeaders, targetURL } from "./upstream.ts";
 
 /** Finds the service through the version that the body names. */
 export async function byVersion(p: Passage): Promise<Response> {
@@ -23,6 +25,7 @@ export async function byVersion(p: Passage): Promise<Response> {
 export async function byService(p: Passage, keys: ServiceKeys): Promise<Response> {
   const { loaded, unreachable } = await p.rollouts.find(keys, p.env, p.ctx);
   if (loaded === undefined) return unrouted(p, unreachable ? "no-document" : "no-rollout");
+  await enter(p, loaded);
   const choice = choose(p, loaded);
   if (choice.edit !== Edit.none && p.body.encoded) return unrouted(p, "body-encoded");
   return toTarget(p, loaded, choice);
@@ -32,10 +35,11 @@ async function toTarget(p: Passage, loaded: Loaded, choice: Choice): Promise<Res
   const { target } = choice;
   const { request, trace } = p;
   const headers = requestHeaders(request, trace);
-  withholdCredentials(headers, target);
   if (choice.edit !== Edit.none) headers.delete("content-length");
   const body = await p.body.send(p.core, choice.edit, target.version);
   const to = targetURL(target, p.route.endpoint, replicateBase(p.env), p.route.rest, p.url.search);
+  const { core, env, entry } = p;
+  p.secrets = dress(headers, { core, env, entry, to, target, service: loaded.plan.service });
   const askedAt = Date.now();
   const outcome = await ask(p, to, headers, body);
   const now = Date.now();
@@ -57,6 +61,7 @@ async function toTarget(p: Passage, loaded: Loaded, choice: Choice): Promise<Res
     outcome.response ?? problem(502, "Bad gateway", `${target.name} of ${loaded.plan.service} did not answer`);
   const answered = answer(response, own);
   if (answered.status === 101) return answered;
+  conceal(answered.headers, p.secrets);
   answered.headers.append("server-timing", `perch;dur=${askedAt - p.startedAt}, upstream;dur=${now - askedAt}`);
   if (choice.cookie) answered.headers.append("set-cookie", userCookie(loaded.plan.cookie, choice.cookie, p.url));
   return answered;

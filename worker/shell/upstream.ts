@@ -34,13 +34,6 @@ export function requestHeaders(request: Request, trace: Trace): Headers {
   return headers;
 }
 
-/** A model server on another host gets the client's credentials only if its target says so. */
-export function withholdCredentials(headers: Headers, target: Target): void {
-  if (target.url === "" || target.credentials) return;
-  headers.delete("authorization");
-  headers.delete("cookie");
-}
-
 /** An error of Perch's own, in the form that Replicate's have. */
 export function problem(status: number, title: string, detail: string): Response {
   return Response.json(

@@ -8,9 +8,11 @@ import type { Core, Route } from "./core.ts";
 import { log } from "./env.ts";
 import type { Env } from "./env.ts";
 import type { Passage } from "./passage.ts";
+import { Refusal, refused } from "./refusal.ts";
 import { toReplicate, unrouted } from "./replicate.ts";
 import { Rollouts } from "./rollouts.ts";
 import { byService, byVersion } from "./routed.ts";
+import { nobody } from "./secrets.ts";
 import { problem, traceOf } from "./upstream.ts";
 
 /** A worker that asks this core, which serves one isolate. */
@@ -23,13 +25,15 @@ export function createWorker(core: Core) {
       const startedAt = Date.now();
       const body = new Body(request);
       const trace = traceOf(request);
-      const p: Passage = { core, rollouts, request, url, route, body, trace, env, ctx, startedAt, asked: false };
+      const known = { asked: false, entry: nobody, override: "", secrets: [] };
+      const p: Passage = { core, rollouts, request, url, route, body, trace, env, ctx, startedAt, ...known };
       try {
         return await dispatch(p);
       } catch (error) {
+        if (error instanceof Refusal) return error.response(trace);
         log("failure", { error: String(error), path: url.pathname, trace: p.trace.id });
         if (p.asked || route.action === Action.variant) return problem(502, "Bad gateway", "Perch failed");
-        return unrouted(p, "failure");
+        return await unrouted(p, "failure").catch((refusal: unknown) => refused(refusal, trace));
       }
     },
   } satisfies ExportedHandler<Env>;
