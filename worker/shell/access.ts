@@ -6,6 +6,7 @@ import { log } from "./env.ts";
 import type { Env } from "./env.ts";
 import { verify } from "./jwt.ts";
 import { Refusal } from "./refusal.ts";
+import type { Context } from "./seal.ts";
 import { nobody } from "./secrets.ts";
 import type { Entry } from "./secrets.ts";
 
@@ -79,18 +80,19 @@ export async function admit(p: Arrival, access: Access | null): Promise<Entry> {
 }
 
 /**
- * Lets a client in to what a prediction's seal names: under a held token only
- * the one who made it, which the seal's field c tells.
+ * Lets a client in to what a seal names: under a held token only the one who
+ * made it. A stream's URL is enough for who sends no key, as Replicate's own is:
+ * clients follow it without their credentials.
  */
-export async function admitTo(p: Arrival, access: Access | null, maker: string): Promise<Entry> {
-  if (access === null && maker !== "") {
-    throw new Refusal(503, "who may see this prediction cannot be read now");
+export async function admitTo(p: Arrival, access: Access | null, sealed: Context): Promise<Entry> {
+  const { p: purpose, c: maker = "" } = sealed;
+  if (access === null && maker !== "") throw new Refusal(503, "who may see this prediction cannot be read now");
+  if (access !== null && purpose === "stream" && isAnonymous(p, access)) {
+    return { ...nobody, held: access.token !== "" };
   }
   const entry = await admit(p, access);
-  if (entry.held && p.request.method !== "OPTIONS" && maker !== entry.client) {
-    throw new Refusal(403, "this prediction was not made through Perch by this client");
-  }
-  return entry;
+  if (!entry.held || p.request.method === "OPTIONS" || maker === entry.client) return entry;
+  throw new Refusal(403, "this was not made through Perch by this client");
 }
 
 /**
