@@ -105,7 +105,9 @@ export class JavaScriptFinder implements Finder, Sink {
     return !last;
   }
 
-  close(): void {}
+  close(): number {
+    return this.#status;
+  }
 }
 
 const Part = { copy: 0, gap: 1, key: 2, drop: 3 } as const;

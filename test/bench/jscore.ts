@@ -18,6 +18,9 @@ import type {
   Target,
   Trouble,
   Use,
+  Answered,
+  Fault,
+  Frame,
 } from "../../worker/shell/core.ts";
 import { Failure, Outcome, Reason } from "../../worker/shell/columns.ts";
 import { JavaScriptEditor, JavaScriptFinder } from "./jsbody.ts";
@@ -278,13 +281,14 @@ export class JavaScriptCore implements Core {
     return { outcome: Outcome.ok, errorClass: "" };
   }
 
-  findWhole(body: Uint8Array): string | undefined {
+  findWhole(body: Uint8Array): { version: string; fault: Fault } {
     const finder = new JavaScriptFinder();
-    return finder.push(body) === 1 ? finder.version : undefined;
+    finder.push(body);
+    return { version: finder.version, fault: "" };
   }
 
-  editWhole(body: Uint8Array, version: string): Uint8Array<ArrayBuffer> {
-    return new JavaScriptEditor(version).push(body) as Uint8Array<ArrayBuffer>;
+  editWhole(body: Uint8Array, { edit, version }: Edits): { frames: Frame[]; fault: Fault } {
+    return { frames: [new JavaScriptEditor(edit === Edit.set ? version : "").push(body)], fault: "" };
   }
 
   finder() {
@@ -297,6 +301,10 @@ export class JavaScriptCore implements Core {
   }
 
   answer(): Answer {
+    throw new Error("the benchmark asks for no predictions back");
+  }
+
+  answerWhole(): Answered {
     throw new Error("the benchmark asks for no predictions back");
   }
 

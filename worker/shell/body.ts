@@ -3,18 +3,24 @@
 import { join } from "./bytes.ts";
 import { Edit, Search, wholeBytes } from "./core.ts";
 import type { Core, Editor, Frame } from "./core.ts";
+import { Refusal } from "./refusal.ts";
 
 /** How much of a body is held while its version is looked for, in bytes. */
 export const maxHeldBytes = 8 << 20;
 
+/** Tells what is appended to a body's members: had is those that were taken out, a JSON object's text. */
+export type Tail = (had: string) => Promise<string>;
+
 /** Why a body does not tell its version. */
-export type Unfound = "no-version" | "body-too-large" | "body-encoded";
+export type Unfound = "no-version" | "body-too-large" | "body-encoded" | "duplicate-key" | "malformed";
 
 export class Body {
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   #ended = false;
   version = "";
+  /** Why a body was cut that was already on its way. */
+  refusal: Refusal | undefined;
 
   constructor(private readonly request: Request) {}
 
@@ -37,8 +43,9 @@ export class Body {
   async find(core: Core): Promise<Unfound | undefined> {
     if (this.encoded) return "body-encoded";
     if (this.#length <= wholeBytes) {
-      this.version = core.findWhole(await this.#whole()) ?? "";
-      return this.version === "" ? "no-version" : undefined;
+      const { version, fault } = core.findWhole(await this.#whole());
+      this.version = version;
+      return fault || (version === "" ? "no-version" : undefined);
     }
     const finder = core.finder();
     try {
@@ -85,21 +92,32 @@ export class Body {
     return bytes;
   }
 
-  /** The body to send: edited, or as it came. */
-  async send(core: Core, edit: number, version: string): Promise<BodyInit | null> {
-    if (edit === Edit.none || this.encoded) return this.#asItCame();
+  /** The body to send: edited, or as it came. A tail's Refusal comes from here, or cuts the body that is on its way. */
+  async send(core: Core, edit: number, version: string, tail?: Tail): Promise<BodyInit | null> {
+    if ((edit === Edit.none && !tail) || this.encoded) return this.#asItCame();
     if (!this.#ended && this.#length <= wholeBytes) await this.#whole();
     const wanted = edit === Edit.set ? version : "";
-    if (this.#ended && this.#heldBytes <= wholeBytes) return core.editWhole(join(this.#held), wanted);
-    const editor = core.editor({ edit, version, webhook: false });
+    if (!tail && this.#ended && this.#heldBytes <= wholeBytes) return core.editWhole(join(this.#held), wanted);
+    const editor = core.editor({ edit, version, webhook: tail !== undefined });
     const stream = this.#stream;
-    if (!this.#ended && stream !== null) return edited(this.#held, stream, editor);
+    if (!this.#ended && stream !== null) return edited(this.#held, stream, editor, this.#noting(tail));
     try {
       const frames = this.#held.flatMap((chunk) => editor.push(chunk));
-      return join([...frames, ...editor.close()].filter(isBytes));
+      return join(await filled([...frames, ...editor.close()], tail));
     } finally {
       editor.close();
     }
+  }
+
+  #noting(tail: Tail | undefined): Tail | undefined {
+    return (
+      tail &&
+      ((had) =>
+        tail(had).catch((error: unknown) => {
+          if (error instanceof Refusal) this.refusal = error;
+          throw error;
+        }))
+    );
   }
 
   #asItCame(): BodyInit | null {
@@ -130,12 +148,17 @@ function prepend(
 }
 
 /** A stream of what was held and the rest, edited; the editor is closed however it ends. */
-function edited(held: Uint8Array[], rest: ReadableStream<Uint8Array>, editor: Editor): ReadableStream {
+function edited(
+  held: Uint8Array[],
+  rest: ReadableStream<Uint8Array>,
+  editor: Editor,
+  tail: Tail | undefined,
+): ReadableStream {
   const through = new IdentityTransformStream();
   const write = async () => {
     const writer = through.writable.getWriter();
     const send = async (frames: Frame[]) => {
-      for (const frame of frames) if (isBytes(frame)) await writer.write(frame);
+      for (const piece of await filled(frames, tail)) await writer.write(piece);
     };
     try {
       for (const chunk of held) await send(editor.push(chunk));
@@ -152,4 +175,14 @@ function edited(held: Uint8Array[], rest: ReadableStream<Uint8Array>, editor: Ed
   return through.readable;
 }
 
-const isBytes = (frame: Frame): frame is Uint8Array => frame instanceof Uint8Array && frame.length > 0;
+/** The bytes of frames, in which there is at most the tail's slot. */
+async function filled(frames: Frame[], tail: Tail | undefined): Promise<Uint8Array[]> {
+  const pieces: Uint8Array[] = [];
+  for (const frame of frames) {
+    const piece = frame instanceof Uint8Array ? frame : encoder.encode(await tail?.(frame.value));
+    if (piece.length > 0) pieces.push(piece);
+  }
+  return pieces;
+}
+
+const encoder = new TextEncoder();

@@ -15,7 +15,11 @@ export const Action = {
 } as const;
 export const Endpoint = { predictions: 0, named: 1, http: 2 } as const;
 export const Edit = { none: 0, set: 1, remove: 2 } as const;
-export const Search = { searching: 0, found: 1, absent: 2 } as const;
+/** How far the search for a body's version has come; but for searching and found, that is the end of it. */
+export const Search = { searching: 0, found: 1, absent: 2, duplicate: 3, malformed: 4 } as const;
+
+/** Why a body must go on as it is, unrouted, for Replicate to refuse it. */
+export type Fault = "" | "duplicate-key" | "malformed";
 
 /** What the JSON of an answer holds whose URLs are Replicate's. */
 export const Shape = {
@@ -138,20 +142,25 @@ export interface Trouble {
 }
 
 export interface Finder {
-  /** Reads on in the body and returns a Search. */
+  /** Reads on in the body and returns a Search. Pushing on after found tells whether the rest is fit too. */
   push(chunk: Uint8Array): number;
   version: string;
-  close(): void;
+  /** Call it when the body has ended, or no more of it is read: returns the Search. */
+  close(): number;
 }
 
 /** What a body becomes: bytes to pass on, and places to fill in. */
 export type Frame = Uint8Array | Slot;
 
-/** A value to be replaced, or kept by putting the same one back. */
+/** A value to be replaced, or kept by putting the same one back: fill of frames.ts makes its bytes. */
 export interface Slot {
   kind: number;
-  /** The decoded string that stood there; of SlotKind.tail, JSON. */
+  /** The decoded string that stood there; of SlotKind.tail and kept, JSON. */
   value: string;
+  /** The same as it was written, where that cannot be told from value. */
+  raw?: Uint8Array;
+  /** Of a tail: members stand before it. */
+  comma?: boolean;
 }
 
 export const SlotKind = {
@@ -163,6 +172,8 @@ export const SlotKind = {
   webhook: 6, // of an answer
   /** Of a create's body: value is the JSON object of the webhook members that the client had; members take its place. */
   tail: 7,
+  /** Like tail, but one of them is too long to be taken out, or repeated, and stays: nothing but the value may be put back. */
+  kept: 8,
 } as const;
 
 export interface Edits {
@@ -194,13 +205,21 @@ export interface Facts {
   webhook: string;
 }
 
+export interface Answered {
+  frames: Frame[];
+  facts: Facts; // of Shape.prediction
+  listed: Facts[]; // of Shape.predictions, in their order
+}
+
 /** An answer of a shape, with slots where Replicate's URLs and ids stand. */
 export interface Answer {
   push(chunk: Uint8Array): Frame[];
   /** What was still held back; nothing the second time. */
   close(): Frame[];
-  /** Of Shape.prediction, once closed. */
+  /** Of Shape.prediction: what is known so far, and nothing of what proves malformed. */
   facts(): Facts;
+  /** Of Shape.predictions: those that have passed since the last call. */
+  listed(): Facts[];
 }
 
 /** The largest body that is searched or edited in one call, in bytes. */
@@ -235,13 +254,16 @@ export interface Core extends BodyCore {
 
 /** The part of the core that reads and changes bodies. */
 export interface BodyCore {
-  /** The version of a whole body of at most wholeBytes, or undefined. */
-  findWhole(body: Uint8Array): string | undefined;
-  /** A whole body of at most wholeBytes with its version set, or removed if version is "". */
-  editWhole(body: Uint8Array, version: string): Uint8Array<ArrayBuffer>;
+  /** The version of a whole body of at most wholeBytes, or "". */
+  findWhole(body: Uint8Array): { version: string; fault: Fault };
+  /** A whole body of at most wholeBytes, edited, unless it has a fault. */
+  editWhole(body: Uint8Array, edits: Edits): { frames: Frame[]; fault: Fault };
   finder(): Finder;
+  /** Of a member that is repeated, only the first is taken out: the upstream refuses such a body. */
   editor(edits: Edits): Editor;
   answer(shape: number): Answer;
+  /** A whole answer of at most wholeBytes. */
+  answerWhole(shape: number, body: Uint8Array): Answered;
   /** How a prediction ended, or "" while it has not; synchronous: the client waits for its end in this answer. */
   ended(facts: Facts, status: number, synchronous: boolean): Ended | "";
 }

@@ -2,7 +2,7 @@
 
 import { join } from "./bytes.ts";
 import { Edit, Search } from "./core.ts";
-import type { Answer, BodyCore, Editor, Edits, Facts, Finder } from "./core.ts";
+import type { Answer, Answered, BodyCore, Editor, Edits, Facts, Fault, Finder, Frame } from "./core.ts";
 import type { Ended } from "./columns.ts";
 import { Calls } from "./wasm_instance.ts";
 import type { Instance } from "./wasm_instance.ts";
@@ -22,15 +22,18 @@ export class WasmBodies extends Calls implements BodyCore {
   // A body stays with the instance on which it began, even if another request
   // has ended that one: its memory outlives a trap.
 
-  findWhole(body: Uint8Array): string | undefined {
-    return this.call((core) => (core.exports.find(core.writeBytes(body)) === Search.found ? core.text() : undefined));
+  findWhole(body: Uint8Array): { version: string; fault: Fault } {
+    return this.call((core) => ({
+      version: core.exports.find(core.writeBytes(body)) === Search.found ? core.text() : "",
+      fault: "",
+    }));
   }
 
-  editWhole(body: Uint8Array, version: string): Uint8Array<ArrayBuffer> {
+  editWhole(body: Uint8Array, { edit, version }: Edits): { frames: Frame[]; fault: Fault } {
     return this.call((core) => {
       const n = core.writeBytes(body);
-      core.exports.edit(n, core.write(version, n));
-      return core.output().slice() as Uint8Array<ArrayBuffer>;
+      core.exports.edit(n, core.write(edit === Edit.set ? version : "", n));
+      return { frames: [core.output().slice()], fault: "" };
     });
   }
 
@@ -45,7 +48,11 @@ export class WasmBodies extends Calls implements BodyCore {
             if (status === Search.found) finder.version = core.text();
             return status;
           }, core),
-        close: () => this.call(() => core.exports.close_finder(handle), core),
+        close: () =>
+          this.call(() => {
+            core.exports.close_finder(handle);
+            return Search.absent;
+          }, core),
       };
       return finder;
     });
@@ -78,6 +85,10 @@ export class WasmBodies extends Calls implements BodyCore {
   }
 
   answer(shape: number): Answer {
+    throw new Error(`shape ${shape} is not read yet`);
+  }
+
+  answerWhole(shape: number): Answered {
     throw new Error(`shape ${shape} is not read yet`);
   }
 
