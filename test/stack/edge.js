@@ -1,5 +1,6 @@
-// What Cloudflare's edge does around a worker, and workerd alone does not: it says who is calling and from where, and
-// limits the points that a request writes. workerd drops a point beyond a limit without a word; here the stack is told.
+// What Cloudflare's edge does around a worker, and workerd alone does not: it says who is calling and from where, binds
+// rate limits, and limits the points that a request writes. workerd drops a point beyond a limit without a word; here
+// the stack is told.
 import worker from "./worker.js";
 
 const maxPoints = 250;
@@ -48,6 +49,33 @@ class LimitedDataset {
   }
 }
 
+// A rate-limit binding: a place counts for itself, as a colo does.
+class RateLimit {
+  #limit;
+  #periodMs;
+  #windows = new Map();
+
+  constructor({ limit, periodMs }) {
+    this.#limit = limit;
+    this.#periodMs = periodMs;
+  }
+
+  async limit({ key }) {
+    if (typeof key !== "string") throw new TypeError(`invalid key: ${key}`);
+    const now = Date.now();
+    const open = this.#windows.get(key);
+    const window = open && now < open.end ? open : { end: now + this.#periodMs, count: 0 };
+    this.#windows.set(key, window);
+    return { success: ++window.count <= this.#limit };
+  }
+}
+
+let limits;
+function rateLimits(declared) {
+  limits ??= Object.fromEntries(declared.map((one) => [one.name, new RateLimit(one)]));
+  return limits;
+}
+
 // The worker gets the request itself: a copy would have another signal, and its own idea of redirects.
 function arrive(request, place) {
   const address = request.cf.clientIp.replace(/:\d+$/, "");
@@ -61,9 +89,10 @@ function arrive(request, place) {
 export default {
   ...worker,
   fetch(request, env, ctx) {
-    const { STACK_REFUSED: refused, STACK_PLACE: place, ...own } = env;
+    const { STACK_REFUSED: refused, STACK_PLACE: place, STACK_LIMITS: declared, ...own } = env;
     const refuse = (reason) => ctx.waitUntil(refused.fetch("http://stack/", { method: "POST", body: reason }));
     arrive(request, place);
-    return worker.fetch(request, { ...own, ANALYTICS: new LimitedDataset(env.ANALYTICS, refuse) }, ctx);
+    const analytics = new LimitedDataset(env.ANALYTICS, refuse);
+    return worker.fetch(request, { ...own, ...rateLimits(declared), ANALYTICS: analytics }, ctx);
   },
 };

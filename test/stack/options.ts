@@ -2,12 +2,22 @@ import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
+/** A rate-limit binding, as wrangler.toml's [[ratelimits]] declares it. */
+export interface Limit {
+  name: string;
+  limit: number;
+  /** Production seconds: 10 or 60. */
+  period: number;
+}
+
 export interface Options {
   worker: string;
   config: string;
   places: number;
   vars: Record<string, string>;
   secrets: Record<string, string>;
+  /** Rate-limit bindings of the worker. */
+  limits: Limit[];
   /** Production seconds per local second. */
   timeScale: number;
   port: number;
@@ -24,6 +34,7 @@ export const usage = `usage: npm run --silent stack -- [flags]
   --places N          workerd processes, each with its own KV cache and Cache API (default 1)
   --var NAME=VALUE    text binding for the worker; repeatable
   --secret NAME=VALUE the same, listed as a secret by the API; repeatable
+  --limit NAME:N:P    rate-limit binding: N calls with one key in P production seconds (10 or 60); repeatable
   --time-scale S      production seconds per local second: a cacheTtl of 30 lasts 30/S seconds (default 1)
   --port P            port of the API, 0 takes a free one (default 0)
   --lag-ms MS         age at which analytics points become visible (default 0)
@@ -40,6 +51,7 @@ export function parseOptions(args: string[]): Options {
       places: { type: "string", default: "1" },
       var: { type: "string", multiple: true, default: [] },
       secret: { type: "string", multiple: true, default: [] },
+      limit: { type: "string", multiple: true, default: [] },
       "time-scale": { type: "string", default: "1" },
       port: { type: "string", default: "0" },
       "lag-ms": { type: "string", default: "0" },
@@ -53,6 +65,7 @@ export function parseOptions(args: string[]): Options {
     places: whole("places", values.places, 1, 16),
     vars: assignments("var", values.var),
     secrets: assignments("secret", values.secret),
+    limits: values.limit.map(rateLimit),
     timeScale: positive("time-scale", values["time-scale"]),
     port: whole("port", values.port, 0, 65535),
     lagMs: whole("lag-ms", values["lag-ms"], 0, Number.MAX_SAFE_INTEGER),
@@ -80,6 +93,12 @@ function positive(flag: string, text: string): number {
   const value = Number(text);
   if (!(value > 0 && Number.isFinite(value))) throw new Error(`--${flag} ${text}: expected a number above 0`);
   return value;
+}
+
+function rateLimit(text: string): Limit {
+  const [, name, limit, period] = /^([A-Za-z_]\w*):(\d+):(10|60)$/.exec(text) ?? [];
+  if (name === undefined) throw new Error(`--limit ${text}: expected NAME:LIMIT:PERIOD, with a period of 10 or 60`);
+  return { name, limit: whole("limit", limit!, 1, 1_000_000), period: Number(period) };
 }
 
 function assignments(flag: string, texts: string[]): Record<string, string> {

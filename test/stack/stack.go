@@ -30,6 +30,7 @@ type Options struct {
 	Places    int               // workerd processes; 1
 	Vars      map[string]string // text bindings of the worker
 	Secrets   map[string]string // text bindings that the API lists as secrets
+	Limits    []string          // rate-limit bindings, each NAME:LIMIT:PERIOD with a period of 10 or 60 production seconds
 	TimeScale float64           // production seconds per local second, above 0; 1
 	LagMS     int               // age at which analytics points become visible, in milliseconds
 	Sample    int               // queries see about 1 point in this many; 1
@@ -132,6 +133,9 @@ func (o Options) flags() []string {
 	}
 	for name, value := range o.Secrets {
 		add("secret", name+"="+value)
+	}
+	for _, limit := range o.Limits {
+		add("limit", limit)
 	}
 	if o.Bare {
 		flags = append(flags, "--bare")

@@ -13,7 +13,8 @@ let accountUrl: string;
 
 before(async () => {
   const greeting = `GREETING=he said "hé"`;
-  stack = await startStack(["--places", "2", "--var", greeting, "--secret", "KEY=x", "--time-scale", "60"]);
+  const limit = "LIMITER:2:60";
+  stack = await startStack(["--places=2", "--var", greeting, "--secret=KEY=x", "--limit", limit, "--time-scale=60"]);
   accountUrl = `${stack.ready.api}/accounts/${stack.ready.account}`;
 });
 
@@ -56,9 +57,16 @@ test("the worker has its bindings, and a place and client of its own", async () 
     colo: "LOC2",
     country: "SG",
     ip: "127.0.0.1",
-    bindings: ["ANALYTICS", "GREETING", "KEY", "LIMITS", "ROLLOUTS"],
+    bindings: ["ANALYTICS", "GREETING", "KEY", "LIMITER", "LIMITS", "ROLLOUTS"],
     text: 'he said "hé"',
   });
+});
+
+test("a rate limit counts each key in each place, and begins again after its period", async () => {
+  const ask = async (place: number, key: string) => (await worker(place, "limit", [["key", key]])).json.success;
+  assert.deepEqual([await ask(0, "a"), await ask(0, "a"), await ask(0, "a")], [true, true, false]);
+  assert.deepEqual([await ask(0, "b"), await ask(1, "a")], [true, true]);
+  assert.ok(await eventually(() => ask(0, "a"), Boolean));
 });
 
 // Other systems than Linux have 127.0.0.1 only of the loopback network.

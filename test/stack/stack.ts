@@ -116,7 +116,10 @@ export class Stack {
       const name = `LOC${index + 1}`;
       const country = countries[index % countries.length]!;
       const { compatibilityDate, compatibilityFlags } = config;
-      const worker = { bundle, compatibilityDate, compatibilityFlags, vars, dataset, bare: options.bare };
+      const limits = options.limits.map(({ name, limit, period }) => {
+        return { name, limit, periodMs: (period * 1000) / options.timeScale };
+      });
+      const worker = { bundle, compatibilityDate, compatibilityFlags, vars, limits, dataset, bare: options.bare };
       const place = await Place.start(directory, { name, index, country, backendPort, ...worker }, log);
       this.places.push(place);
       void place.ended().then((how) => this.closed || failed(`workerd of ${name} ended by itself: ${how}`));

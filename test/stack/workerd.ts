@@ -20,6 +20,7 @@ export interface PlaceConfig {
   compatibilityFlags: string[];
   /** Bindings by name: strings as text, other values as JSON. */
   vars: Record<string, unknown>;
+  limits: { name: string; limit: number; periodMs: number }[];
   /** The name of the analytics data set, which is also that of workerd's service for it. */
   dataset: string;
   /** Port of the backend on 127.0.0.1 that KV, Cache API and analytics are forwarded to. */
@@ -160,5 +161,6 @@ function bindings(config: PlaceConfig): string[] {
     ...list,
     `(name = "STACK_REFUSED", service = "refused")`,
     `(name = "STACK_PLACE", json = ${quote(JSON.stringify(place))})`,
+    `(name = "STACK_LIMITS", json = ${quote(JSON.stringify(config.limits))})`,
   ];
 }

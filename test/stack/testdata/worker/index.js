@@ -30,6 +30,9 @@ const actions = {
     for (let i = 0; i < count; i++) env.ANALYTICS.writeDataPoint(point);
     return { written: count };
   },
+  async limit(url, env) {
+    return env.LIMITER.limit({ key: url.searchParams.get("key") });
+  },
   async where(url, env, request) {
     const { colo, country } = request.cf ?? {};
     return {
