@@ -1,14 +1,15 @@
 // A request's body: read no further than needed, passed on untouched or edited.
 
 import { join } from "./bytes.ts";
-import { Edit, Search, wholeBytes } from "./core.ts";
+import { Edit, Search, SlotKind, wholeBytes } from "./core.ts";
 import type { Core, Editor, Frame } from "./core.ts";
+import { fill } from "./frames.ts";
 import { Refusal } from "./refusal.ts";
 
 /** How much of a body is held while its version is looked for, in bytes. */
 export const maxHeldBytes = 8 << 20;
 
-/** Tells what is appended to a body's members: had is those that were taken out, a JSON object's text. */
+/** Tells what a body's webhook members become, as the text of a JSON object; had is the same of what was taken out. */
 export type Tail = (had: string) => Promise<string>;
 
 /** Why a body does not tell its version. */
@@ -96,11 +97,15 @@ export class Body {
   async send(core: Core, edit: number, version: string, tail?: Tail): Promise<BodyInit | null> {
     if ((edit === Edit.none && !tail) || this.encoded) return this.#asItCame();
     if (!this.#ended && this.#length <= wholeBytes) await this.#whole();
-    const wanted = edit === Edit.set ? version : "";
-    if (!tail && this.#ended && this.#heldBytes <= wholeBytes) return core.editWhole(join(this.#held), wanted);
-    const editor = core.editor({ edit, version, webhook: tail !== undefined });
+    const edits = { edit, version, webhook: tail !== undefined };
+    if (this.#ended && this.#heldBytes <= wholeBytes) {
+      const whole = join(this.#held);
+      const { frames, fault } = core.editWhole(whole, edits);
+      return fault ? whole : join(await filled(frames, tail));
+    }
+    const editor = core.editor(edits);
     const stream = this.#stream;
-    if (!this.#ended && stream !== null) return edited(this.#held, stream, editor, this.#noting(tail));
+    if (!this.#ended && stream !== null) return edited(this.#held, stream, editor, tail && this.#noting(tail));
     try {
       const frames = this.#held.flatMap((chunk) => editor.push(chunk));
       return join(await filled([...frames, ...editor.close()], tail));
@@ -109,15 +114,15 @@ export class Body {
     }
   }
 
-  #noting(tail: Tail | undefined): Tail | undefined {
-    return (
-      tail &&
-      ((had) =>
-        tail(had).catch((error: unknown) => {
-          if (error instanceof Refusal) this.refusal = error;
-          throw error;
-        }))
-    );
+  #noting(tail: Tail): Tail {
+    return async (had) => {
+      try {
+        return await tail(had);
+      } catch (error) {
+        if (error instanceof Refusal) this.refusal = error;
+        throw error;
+      }
+    };
   }
 
   #asItCame(): BodyInit | null {
@@ -175,14 +180,12 @@ function edited(
   return through.readable;
 }
 
-/** The bytes of frames, in which there is at most the tail's slot. */
+/** The bytes of frames whose slots are a tail's. */
 async function filled(frames: Frame[], tail: Tail | undefined): Promise<Uint8Array[]> {
   const pieces: Uint8Array[] = [];
   for (const frame of frames) {
-    const piece = frame instanceof Uint8Array ? frame : encoder.encode(await tail?.(frame.value));
-    if (piece.length > 0) pieces.push(piece);
+    if (frame instanceof Uint8Array) pieces.push(frame);
+    else pieces.push(fill(frame, frame.kind === SlotKind.tail && tail ? await tail(frame.value) : frame.value));
   }
-  return pieces;
+  return pieces.filter(({ length }) => length > 0);
 }
-
-const encoder = new TextEncoder();
