@@ -30,8 +30,8 @@ func (x *session) apply(ctx context.Context, base []byte, next rollout.State, wr
 	if next.Phase == rollout.RolledBack {
 		return x.applyRollback(ctx, next, writes)
 	}
-	for _, w := range writes {
-		if w.Kind == rollout.WriteState || w.Kind == rollout.WriteDocument {
+	for i, w := range writes {
+		if i == 0 || w.Kind == rollout.WriteState || w.Kind == rollout.WriteDocument {
 			if err := x.unchanged(ctx, base, next); err != nil {
 				return err
 			}
@@ -65,10 +65,13 @@ func (x *session) unchanged(ctx context.Context, base []byte, next rollout.State
 	}
 	recorded := values[entry.Key]
 	taken := next.IsChange() && recorded != nil && !bytes.Equal(recorded, entry.Value)
+	state := values[x.service.StateKey()]
 	switch {
+	case !bytes.Equal(state, base) && isOfAnother(state, next.ID()):
+		return errLostRace
 	case string(bytes.TrimSpace(values[x.service.HaltKey()])) == next.ID():
 		return errHalted
-	case !bytes.Equal(values[x.service.StateKey()], base), taken:
+	case !bytes.Equal(state, base), taken:
 		return errLostRace
 	}
 	return nil
@@ -99,10 +102,12 @@ func (x *session) applyRollback(ctx context.Context, next rollout.State, writes 
 // superseded reports that the stored state is of another rollout.
 func (x *session) superseded(ctx context.Context, id string) bool {
 	text, err := x.store.Get(ctx, x.service.StateKey())
-	if err != nil {
-		return false
-	}
-	s, err := rollout.Decode(text)
+	return err == nil && isOfAnother(text, id)
+}
+
+// isOfAnother reports that a stored state is of another rollout.
+func isOfAnother(state []byte, id string) bool {
+	s, err := rollout.Decode(state)
 	return err == nil && s.ID() != id
 }
 

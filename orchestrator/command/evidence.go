@@ -11,7 +11,6 @@ import (
 	"perch/orchestrator/judge"
 	"perch/orchestrator/rollout"
 	"perch/shared/document"
-	"perch/shared/telemetry"
 )
 
 // judged asks analytics and judges the state once.
@@ -38,7 +37,7 @@ func (x *session) evidence(ctx context.Context, s rollout.State, step judge.Step
 	recent, whole := judge.Spans(now, step, time.Duration(s.Policy.Window), time.Duration(s.Policy.Lag))
 	e := judge.Evidence{Recent: judge.Window{Span: recent}, Step: judge.Window{Span: whole}}
 	for _, w := range []*judge.Window{&e.Recent, &e.Step} {
-		if err := x.measure(ctx, w, s.ID()); err != nil {
+		if err := x.measure(ctx, w, s); err != nil {
 			e.Problem = err.Error()
 			return e
 		}
@@ -46,15 +45,32 @@ func (x *session) evidence(ctx context.Context, s rollout.State, step judge.Step
 	return e
 }
 
-func (x *session) measure(ctx context.Context, w *judge.Window, id string) error {
+// measure fills in a window's arms. Requests that made no prediction and
+// predictions are counted apart, as a prediction ends in its own time.
+func (x *session) measure(ctx context.Context, w *judge.Window, s rollout.State) error {
 	from, to := wholeSeconds(w.Span)
 	if from >= to {
 		return nil
 	}
-	sql, err := armsQuery(x.settings.cloudflare.Dataset, x.service.String(), id, from, to)
-	if err != nil {
-		return err
+	u := units{
+		dataset: x.settings.cloudflare.Dataset, service: x.service.String(), rollout: s.ID(), from: from, to: to,
+		began: min(from, s.StartedAt.Unix()) - clockSlack,
 	}
+	if strings.ContainsAny(u.service+u.rollout, `'\`) {
+		return fmt.Errorf("query analytics: rollout id %q holds a quote", u.rollout)
+	}
+	for _, part := range []struct {
+		sql  string
+		read func(cloudflare.Row, *judge.Arm) error
+	}{{u.requestsQuery(), addRequests}, {u.predictionsQuery(), addPredictions}} {
+		if err := x.addUnits(ctx, w, part.sql, part.read); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *session) addUnits(ctx context.Context, w *judge.Window, sql string, add func(cloudflare.Row, *judge.Arm) error) error {
 	rows, err := x.source.Query(ctx, sql)
 	if errors.Is(err, cloudflare.ErrNoData) {
 		return nil
@@ -67,15 +83,12 @@ func (x *session) measure(ctx context.Context, w *judge.Window, id string) error
 		if err != nil {
 			return err
 		}
-		arm, err := readArm(row)
-		if err != nil {
-			return err
+		arm := map[string]*judge.Arm{document.Canary: &w.Canary, document.Stable: &w.Stable}[variant]
+		if arm == nil {
+			continue
 		}
-		switch variant {
-		case document.Canary:
-			w.Canary = arm
-		case document.Stable:
-			w.Stable = arm
+		if err := add(row, arm); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -89,45 +102,4 @@ func wholeSeconds(s judge.Span) (from, to int64) {
 		from++
 	}
 	return from, to
-}
-
-// armsQuery asks for both variants' numbers, of the users that the percentage
-// assigned, in the seconds from ≤ t < to.
-func armsQuery(dataset, service, id string, from, to int64) (string, error) {
-	if strings.ContainsAny(service+id, `'\`) {
-		return "", fmt.Errorf("query analytics: rollout id %q holds a quote", id)
-	}
-	ok := fmt.Sprintf("%s = '%s'", telemetry.Outcome, telemetry.OutcomeOK)
-	quantile := func(q string) string {
-		return fmt.Sprintf("quantileExactWeighted(%s)(%s, if(%s, %s, 0))", q, telemetry.FirstByteMS, ok, telemetry.SampleInterval)
-	}
-	return fmt.Sprintf(`SELECT %s AS variant, count() AS total_rows, countIf(%s) AS ok_rows, sum(%s) AS requests, `+
-		`sumIf(%s, %s = '%s') AS errors, %s AS p50, %s AS p95 FROM %s `+
-		`WHERE %s = '%s' AND %s = '%s' AND %s = '%s' AND %s = '%s' AND %s != '%s' `+
-		`AND timestamp >= toDateTime(%d) AND timestamp < toDateTime(%d) GROUP BY variant`,
-		telemetry.Variant, ok, telemetry.SampleInterval,
-		telemetry.SampleInterval, telemetry.Outcome, telemetry.OutcomeError, quantile("0.5"), quantile("0.95"), dataset,
-		telemetry.Service, service, telemetry.Rollout, id, telemetry.Kind, telemetry.KindRequest,
-		telemetry.Reason, telemetry.ReasonPercentage, telemetry.Outcome, telemetry.OutcomeExcluded,
-		from, to), nil
-}
-
-func readArm(row cloudflare.Row) (judge.Arm, error) {
-	var a judge.Arm
-	var rows, okRows float64
-	for _, column := range []struct {
-		name string
-		into *float64
-	}{{"total_rows", &rows}, {"ok_rows", &okRows}, {"requests", &a.Requests}, {"errors", &a.Errors}, {"p50", &a.P50MS}, {"p95", &a.P95MS}} {
-		value, err := row.Float(column.name)
-		if err != nil {
-			return a, err
-		}
-		*column.into = value
-	}
-	a.Rows, a.OKRows = int64(rows), int64(okRows)
-	if a.OKRows == 0 { // quantiles of nothing
-		a.P50MS, a.P95MS = 0, 0
-	}
-	return a, nil
 }

@@ -73,6 +73,10 @@ func printPlan(w io.Writer, planned []report.PlannedWrite) {
 	}
 	fmt.Fprintln(w, "dry run: would write")
 	for _, p := range planned {
+		if p.Value == "" {
+			fmt.Fprintf(w, "  nothing any more under %s\n", p.Key)
+			continue
+		}
 		fmt.Fprintf(w, "  %s = %s\n", p.Key, p.Value)
 	}
 }

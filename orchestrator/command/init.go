@@ -123,7 +123,7 @@ func (a *app) initialize(c *cli.Context) error {
 		}
 		stable := first.Targets[first.Target(document.Stable)]
 		result.Document = &initDocument{first.Service.RolloutKey(), first.Service.String(), stable.String(), first.Generation}
-		for _, w := range rollout.AliasWrites(first) {
+		for _, w := range rollout.AliasWrites(first, a.clock.Now()) {
 			result.Aliases = append(result.Aliases, initAlias{w.Key, w.Value})
 		}
 	}
@@ -230,7 +230,7 @@ func (a *app) writeFirst(ctx context.Context, s settings, d *document.Document, 
 	if s.dryRun {
 		return nil
 	}
-	for _, w := range rollout.AliasWrites(d) {
+	for _, w := range rollout.AliasWrites(d, a.clock.Now()) {
 		if err := store.Put(ctx, w.Key, w.Value); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"perch/orchestrator/rollout"
 	"perch/shared/document"
 )
 
@@ -37,7 +38,9 @@ set by hand:
 then check all of it: orchestrator doctor
 `, stdout)
 	require.Equal(t, []string{"alias:deployment:acme:live", fluxKey}, f.writes)
-	require.JSONEq(t, `{"service":"model:acme/flux","variant":"stable"}`, f.values["alias:deployment:acme:live"])
+	alias, readable := rollout.DecodeAlias([]byte(f.values["alias:deployment:acme:live"]))
+	require.True(t, readable)
+	require.Equal(t, []string{"model:acme/flux", "stable", "initial"}, []string{alias.Service, alias.Variant, alias.Rollout})
 	d, err := document.ParseStrict([]byte(f.values[fluxKey]))
 	require.NoError(t, err)
 	require.Equal(t, []document.Target{{Name: "stable", Deployment: "acme/live"}}, d.Targets)
@@ -67,8 +70,9 @@ func TestInitDryRun(t *testing.T) {
 	result := decodeJSON(t, stdout)
 	require.Equal(t, map[string]any{"id": "space", "title": "perch-rollouts", "created": false}, result["namespace"])
 	require.Equal(t, map[string]any{"key": fluxKey, "service": "model:acme/flux", "stable": "model acme/flux", "generation": 1.0}, result["document"])
-	require.Equal(t, []any{map[string]any{"key": "alias:model:acme:flux",
-		"value": map[string]any{"service": "model:acme/flux", "variant": "stable"}}}, result["aliases"])
+	alias := result["aliases"].([]any)[0].(map[string]any)
+	require.Equal(t, "alias:model:acme:flux", alias["key"])
+	require.Equal(t, "stable", alias["value"].(map[string]any)["variant"])
 	require.Equal(t, true, result["dry_run"])
 	require.Empty(t, f.writes)
 	require.Empty(t, f.values)

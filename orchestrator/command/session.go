@@ -90,11 +90,13 @@ func (x *session) observe(ctx context.Context) (rollout.Observed, error) {
 	if o.State == nil {
 		return o, nil
 	}
-	o.Entry, err = x.store.Get(ctx, o.State.EntryKey())
-	if errors.Is(err, cloudflare.ErrNotFound) {
-		err = nil
+	entry, aliases := o.State.EntryKey(), o.State.AliasKeys()
+	values, err = x.read(ctx, append(aliases, entry)...)
+	if err != nil {
+		return o, err
 	}
-	return o, err
+	o.Entry, o.Aliases = values[entry], values
+	return o, nil
 }
 
 // read reads keys at once, or, as one that is no text spoils that, one by one.

@@ -74,6 +74,10 @@ func (x *session) start(ctx context.Context, n rollout.New) (report.Status, erro
 	if err := x.complete(ctx, &n, o); err != nil {
 		return report.Status{}, err
 	}
+	var notes []string
+	if n.ForeignAliases, notes, err = x.foreignAliases(ctx, n.Stable, n.Canary); err != nil {
+		return report.Status{}, err
+	}
 	s, err := rollout.Start(n, x.by())
 	if err != nil {
 		return report.Status{}, invalid("the targets are checked as they will stand in the document", "start rollout of %s: %w", x.service, err)
@@ -81,9 +85,12 @@ func (x *session) start(ctx context.Context, n rollout.New) (report.Status, erro
 	if err := x.apply(ctx, base, s, s.Writes()); err != nil {
 		return report.Status{}, err
 	}
+	if err := x.dropStaleAliases(ctx, s); err != nil {
+		notes = append(notes, "aliases of earlier rollouts were not removed: "+err.Error())
+	}
 	status := x.status(s)
 	from := s.Last.From
-	status.Action, status.From = string(s.Last.Action), &from
+	status.Action, status.From, status.Notes = string(s.Last.Action), &from, notes
 	return status, nil
 }
 
@@ -134,7 +141,7 @@ func documentAfter(o rollout.Observed, r rollout.Repaired) *document.Document {
 // complete fills in what the flags left open from what the store holds.
 func (x *session) complete(ctx context.Context, n *rollout.New, o rollout.Observed) error {
 	n.Base, n.After = o.Document, max(n.After, o.Generation())
-	if n.Stable == (document.Target{}) {
+	if n.Stable.Equal(document.Target{}) {
 		if o.Document == nil {
 			return invalid("give --stable, the target that serves now", "%w", noDocument(x.service, o))
 		}

@@ -70,22 +70,28 @@ type Evidence struct {
 	Problem string
 }
 
-// Window is what was measured in a time range. Requests that say nothing of a
-// variant are left out: throttled ones, or those whose client went away.
+// Window is what was measured in a time range. What says nothing of a variant is
+// left out: throttled requests, those whose client went away, cancelled
+// predictions.
 type Window struct {
 	Span
 	Canary, Stable Arm
 }
 
-// Arm is what was measured of one variant. Under sampling a row stands for one
-// or more requests: rates are of requests, evidence is counted in rows.
+// Arm is what was measured of one variant. Its units are predictions that ended
+// and requests that made none; both are called requests. Under sampling a row
+// stands for one or more: rates are of requests, evidence is counted in rows.
 type Arm struct {
 	Rows     int64
-	OKRows   int64 // rows of successes, which latencies are measured on
+	OKRows   int64 // rows of answers that succeeded, which latencies are measured on
 	Requests float64
-	Errors   float64 // requests that failed
+	Errors   float64 // requests and predictions that failed, or that stable rescued
+	Open     float64 // predictions made in the window whose end nobody has seen yet
 	P50MS    float64 // time to the first byte of successes, milliseconds
 	P95MS    float64
+	// Of predictions that succeeded, milliseconds; 0 where none said.
+	TotalP95MS   float64 // from creation to end
+	PredictP95MS float64 // the model's own time
 }
 
 // ErrorRate returns the share of requests that failed, 0 to 1; 0 without requests.

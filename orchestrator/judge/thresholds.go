@@ -130,7 +130,11 @@ func (in Input) whyHold(metrics []Metric) string {
 		if n == 1 {
 			are = "is"
 		}
-		reasons = append(reasons, fmt.Sprintf("about %s %s needed", FormatCount(n, "more canary request"), are))
+		text := fmt.Sprintf("about %s %s needed", FormatCount(n, "more canary request"), are)
+		if open := in.Evidence.Step.Canary.Open; open > 0 {
+			text += fmt.Sprintf(", and how %s ended is not known yet", FormatCount(int64(open), "prediction"))
+		}
+		reasons = append(reasons, text)
 	}
 	for _, m := range metrics {
 		switch {

@@ -84,6 +84,11 @@ type Arm struct {
 	ErrorRate float64 `json:"error_rate"` // 0 to 1
 	P50MS     float64 `json:"p50_ms"`
 	P95MS     float64 `json:"p95_ms"`
+	// Open predictions have not been seen to end. The times are of predictions
+	// that succeeded, 0 where none said.
+	Open         float64 `json:"open_predictions,omitempty"`
+	TotalP95MS   float64 `json:"prediction_total_p95_ms,omitempty"`
+	PredictP95MS float64 `json:"predict_p95_ms,omitempty"`
 }
 
 // NewEvidence returns the JSON form of evidence, nil where nothing was measured.
@@ -97,7 +102,8 @@ func NewEvidence(e judge.Evidence) *Evidence {
 func newWindow(w judge.Window) Window {
 	arm := func(a judge.Arm) Arm {
 		return Arm{Rows: a.Rows, Requests: a.Requests, PerSecond: w.Rate(a), Errors: a.Errors,
-			ErrorRate: a.ErrorRate(), P50MS: a.P50MS, P95MS: a.P95MS}
+			ErrorRate: a.ErrorRate(), P50MS: a.P50MS, P95MS: a.P95MS,
+			Open: a.Open, TotalP95MS: a.TotalP95MS, PredictP95MS: a.PredictP95MS}
 	}
 	return Window{From: w.From, To: w.To, Canary: arm(w.Canary), Stable: arm(w.Stable)}
 }

@@ -25,6 +25,8 @@ type New struct {
 	Base *document.Document
 	// After is the highest generation that the service has had.
 	After int64
+	// ForeignAliases are alias keys of the two targets that another service keeps.
+	ForeignAliases []string
 }
 
 // Start returns the state of a new rollout at its first step, or what is wrong
@@ -45,7 +47,7 @@ func Start(n New, by By) (State, error) {
 	d.Rollout, d.Salt, d.Mode, d.Targets = n.Rollout, n.Rollout, document.ModeCanary, targets
 	d.Generation = n.After
 	d.BasisPoints, d.UnattendedAfterMS = 0, 0
-	s := State{Schema: schema, Phase: Running, Document: Document{&d}, Policy: n.Policy}
+	s := State{Schema: schema, Phase: Running, Document: Document{&d}, Policy: n.Policy, ForeignAliases: n.ForeignAliases}
 	s.StartedAt = stamp(by.Now)
 	s.Deadline = s.StartedAt.Add(time.Duration(n.Policy.Deadline))
 	s = s.change(by, ActionStart, n.Policy.Steps[0], fmt.Sprintf("started with stable %s and canary %s", n.Stable, n.Canary), nil)
@@ -157,8 +159,7 @@ func (s State) promoted(by By, reason string, v *judge.Verdict) State {
 	s = s.change(by, ActionPromote, 0, reason, v)
 	s.Last.To = 10_000
 	s.Phase, s.Document.UnattendedAfterMS = Promoted, 0
-	former := *s.Document.target(document.Stable)
-	s.Former = &Target{former.Version, former.Deployment, former.Model, former.URL, former.Credentials}
+	s.Former = newTarget(*s.Document.target(document.Stable))
 	canary := *s.Document.target(document.Canary)
 	canary.Name = document.Stable
 	s.Document.setTargets(canary)
@@ -190,8 +191,7 @@ func (s State) demoted() State {
 	s.Document = s.Document.clone()
 	canary := *s.Document.target(document.Stable)
 	canary.Name = document.Canary
-	s.Document.setTargets(document.Target{Name: document.Stable, Version: s.Former.Version,
-		Deployment: s.Former.Deployment, Model: s.Former.Model, URL: s.Former.URL, Credentials: s.Former.Credentials}, canary)
+	s.Document.setTargets(s.Former.target(document.Stable), canary)
 	s.Former = nil
 	return s
 }

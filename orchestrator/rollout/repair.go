@@ -17,10 +17,11 @@ type Observed struct {
 	DocumentProblem error              // why it is unreadable
 	Halted          string             // id of the halted rollout, or ""
 	Entry           []byte             // as stored under the state's EntryKey, nil if missing
+	Aliases         map[string][]byte  // what is stored under the state's AliasKeys; nil if nobody looked
 }
 
 // Observe reads the values of a service's keys; absent keys are missing from it.
-// Entry is left to the caller, as its key follows from the state.
+// Entry and Aliases are left to the caller, as their keys follow from the state.
 func Observe(service document.Service, values map[string][]byte) Observed {
 	o := Observed{StateText: values[service.StateKey()], Halted: string(bytes.TrimSpace(values[service.HaltKey()]))}
 	if o.StateText != nil {
@@ -53,6 +54,14 @@ func (o Observed) Generation() int64 {
 	return highest
 }
 
+// missingAliases are the state's aliases that the store lacks, where it was asked.
+func (o Observed) missingAliases() []Write {
+	if o.Aliases == nil {
+		return nil
+	}
+	return o.State.missingAliases(o.Aliases)
+}
+
 // IsHalted reports that the state's rollout is halted.
 func (o Observed) IsHalted() bool { return o.State != nil && o.Halted == o.State.ID() }
 
@@ -69,8 +78,11 @@ type Repaired struct {
 func Repair(o Observed, by By) Repaired {
 	r := Repaired{State: o.State.adopting(o.Document)}
 	if o.Entry == nil {
-		r.Writes = append(r.State.aliasWrites(), r.State.HistoryWrite())
+		r.Writes = append(r.State.changedAliases(), r.State.HistoryWrite())
 		r.Found = append(r.Found, "the last change is not in the history")
+	} else if missing := o.missingAliases(); len(missing) > 0 {
+		r.Writes = append(r.Writes, missing...)
+		r.Found = append(r.Found, "the aliases of the targets are not all there")
 	}
 	if o.State.Phase == RolledBack && !o.IsHalted() {
 		r.Writes = append(r.Writes, r.State.haltWrite())

@@ -65,7 +65,7 @@ func (s store) apply(writes []Write, failAt int, persist bool) bool {
 func (s store) observe() Observed {
 	o := Observe(service, s)
 	if o.State != nil {
-		o.Entry = s[o.State.EntryKey()]
+		o.Entry, o.Aliases = s[o.State.EntryKey()], s
 	}
 	return o
 }

@@ -69,17 +69,9 @@ type State struct {
 	Last Entry `json:"last"`
 	// Former is what stable was before a promotion.
 	Former *Target `json:"former,omitempty"`
-	Memory []byte  `json:"memory,omitempty"` // the judge's
-}
-
-// Target is a document.Target in JSON.
-type Target struct {
-	Version    string `json:"version,omitempty"`
-	Deployment string `json:"deployment,omitempty"`
-	Model      string `json:"model,omitempty"`
-	URL        string `json:"url,omitempty"`
-
-	Credentials bool `json:"credentials,omitempty"`
+	// ForeignAliases are alias keys of the targets that are another service's.
+	ForeignAliases []string `json:"foreign_aliases,omitempty"`
+	Memory         []byte   `json:"memory,omitempty"` // the judge's
 }
 
 // Entry is one line of a rollout's history.

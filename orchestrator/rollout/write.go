@@ -3,8 +3,6 @@ package rollout
 import (
 	"encoding/json"
 	"fmt"
-
-	"perch/shared/document"
 )
 
 // Kind says what a write is about.
@@ -38,10 +36,10 @@ func (s State) Writes() []Write {
 	case !s.IsChange():
 		return []Write{state, doc}
 	case s.Phase == RolledBack:
-		writes := append([]Write{s.haltWrite(), state, doc}, s.aliasWrites()...)
+		writes := append([]Write{s.haltWrite(), state, doc}, s.changedAliases()...)
 		return append(writes, s.HistoryWrite())
 	}
-	writes := append([]Write{state}, s.aliasWrites()...)
+	writes := append([]Write{state}, s.changedAliases()...)
 	return append(writes, doc, s.HistoryWrite())
 }
 
@@ -72,42 +70,12 @@ func (s State) EntryKey() string {
 	return fmt.Sprintf("%s%s:%012d", s.Document.Service.HistoryPrefix(), s.Last.Rollout, s.Last.Generation)
 }
 
-// aliasWrites names both targets as the service's, where an action changed what
-// they are.
-func (s State) aliasWrites() []Write {
+// changedAliases writes the aliases where an action changed what the targets
+// are for. A promotion leaves them as they are, but counts as their last use.
+func (s State) changedAliases() []Write {
 	switch s.Last.Action {
 	case ActionStart, ActionPromote, ActionRollback:
-	default:
-		return nil
+		return s.aliasWrites()
 	}
-	return AliasWrites(s.Document.Document)
-}
-
-// AliasWrites names a document's stable and canary target as its service's, so
-// that the edge finds the service of a request that names the target alone.
-func AliasWrites(d *document.Document) []Write {
-	var writes []Write
-	for _, variant := range []string{document.Stable, document.Canary} {
-		i := d.Target(variant)
-		if i < 0 {
-			continue
-		}
-		if key := aliasKey(d.Targets[i]); key != "" {
-			value, _ := json.Marshal(map[string]string{"service": d.Service.String(), "variant": variant})
-			writes = append(writes, Write{WriteAlias, key, value})
-		}
-	}
-	return writes
-}
-
-func aliasKey(t document.Target) string {
-	switch {
-	case t.Version != "":
-		return document.AliasKey("version", t.VersionID())
-	case t.Deployment != "":
-		return document.AliasKey("deployment", t.Deployment)
-	case t.Model != "":
-		return document.AliasKey("model", t.Model)
-	}
-	return ""
+	return nil
 }
