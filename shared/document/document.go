@@ -8,11 +8,21 @@ const Schema = 1
 // MaxBytes is the largest document that Parse accepts.
 const MaxBytes = 64 << 10
 
-// The most targets and rules that a document may have.
+// The most targets and rules that a document, and headers that a target may have.
 const (
 	MaxTargets = 32
 	MaxRules   = 32
+	MaxHeaders = 32
 )
+
+// MaxTimeMS is the longest that a document's time limits may be.
+const MaxTimeMS = 600_000
+
+// DefaultTimeMS is what the time limits are unless given.
+const DefaultTimeMS = 30_000
+
+// OutcomesWebhook asks for a webhook of the worker's own in every prediction.
+const OutcomesWebhook = "webhook"
 
 // ModeCanary splits users between stable and canary by percentage.
 const ModeCanary = "canary"
@@ -35,8 +45,14 @@ type Document struct {
 	Targets     []Target
 	Rules       []Rule
 	User        User
-	// Overrides allows clients to choose their variant by header, cookie or path.
+	// Overrides lets testers choose their variant.
 	Overrides bool
+	// TimeoutMS and IdleTimeoutMS are the limits of targets that have none of
+	// their own; 0 is DefaultTimeMS.
+	TimeoutMS, IdleTimeoutMS int64
+	Fallback                 *Fallback // nil is DefaultFallback
+	Outcomes                 string    // "" (from answers, polls and streams) or OutcomesWebhook
+	Access                   *Access   // nil is the worker's own
 	// UnattendedAfterMS is the dead man's switch, in epoch milliseconds: from
 	// then on the percentage counts as 0. 0 switches it off.
 	UnattendedAfterMS int64
@@ -52,6 +68,20 @@ type Target struct {
 	// Credentials passes the client's Authorization and cookies on to URL;
 	// Replicate's own targets always get them.
 	Credentials bool
+	// Headers are added to every request to the target.
+	Headers []Header
+	// Fallback names the target that answers where this one fails; the canary's
+	// is stable, and stable has none.
+	Fallback string
+	// TimeoutMS is the time until an answer begins, IdleTimeoutMS that between
+	// two events of a stream; 0 is the document's.
+	TimeoutMS, IdleTimeoutMS int64
+}
+
+// Header is a header to add. Its value is plain text, or secret:NAME.
+type Header struct {
+	Name  string // lower case
+	Value string
 }
 
 // Rule sends requests whose header has that exact value to a target.
@@ -97,10 +127,20 @@ func (t Target) VersionID() string {
 	return t.Version
 }
 
-// Equal reports whether both name the same upstream, whatever they are called.
+// Equal reports whether both name the same upstream, whatever they are called
+// and however they are waited for.
 func (t Target) Equal(other Target) bool {
-	t.Name, other.Name = "", ""
-	return t == other
+	return t.Version == other.Version && t.Deployment == other.Deployment && t.Model == other.Model && t.URL == other.URL &&
+		t.Credentials == other.Credentials && equalHeaders(t.Headers, other.Headers)
+}
+
+func equalHeaders(a, b []Header) bool {
+	for i := range a {
+		if i >= len(b) || a[i] != b[i] {
+			return false
+		}
+	}
+	return len(a) == len(b)
 }
 
 // String returns the target as a user writes it, such as "version acme/flux:5c7d…".

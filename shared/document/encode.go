@@ -30,12 +30,13 @@ func (d *Document) Encode() []byte {
 	w.text("cookie", d.User.Cookie)
 	w.optional("from", d.User.From)
 	w.close('}')
-	if d.Overrides {
-		w.raw("overrides", "true")
-	}
-	if d.UnattendedAfterMS != 0 {
-		w.integer("unattended_after_ms", d.UnattendedAfterMS)
-	}
+	w.flag("overrides", d.Overrides)
+	w.number("timeout_ms", d.TimeoutMS)
+	w.number("idle_timeout_ms", d.IdleTimeoutMS)
+	w.fallback(d.Fallback)
+	w.optional("outcomes", d.Outcomes)
+	w.access(d.Access)
+	w.number("unattended_after_ms", d.UnattendedAfterMS)
 	w.close('}')
 	return w.out
 }
@@ -52,9 +53,18 @@ func (w *writer) target(t Target) {
 	w.optional("deployment", t.Deployment)
 	w.optional("model", t.Model)
 	w.optional("url", t.URL)
-	if t.Credentials {
-		w.raw("credentials", "true")
+	w.flag("credentials", t.Credentials)
+	if len(t.Headers) > 0 {
+		w.name("headers")
+		w.open('{')
+		for _, h := range t.Headers {
+			w.text(h.Name, h.Value)
+		}
+		w.close('}')
 	}
+	w.optional("fallback", t.Fallback)
+	w.number("timeout_ms", t.TimeoutMS)
+	w.number("idle_timeout_ms", t.IdleTimeoutMS)
 	w.close('}')
 }
 
@@ -114,3 +124,23 @@ func (w *writer) optional(name, value string) {
 }
 
 func (w *writer) integer(name string, n int64) { w.raw(name, strconv.FormatInt(n, 10)) }
+
+// number writes what is not 0.
+func (w *writer) number(name string, n int64) {
+	if n != 0 {
+		w.integer(name, n)
+	}
+}
+
+// flag writes what is true.
+func (w *writer) flag(name string, set bool) {
+	if set {
+		w.raw(name, "true")
+	}
+}
+
+// item writes a text in a list.
+func (w *writer) item(value string) {
+	w.separate()
+	w.out = jsonstream.AppendString(w.out, value)
+}

@@ -81,6 +81,13 @@ func (r *reader) document(root jsonstream.Value) *Document {
 		Salt:              r.text(root, "", "salt"),
 		UnattendedAfterMS: r.integer(root, "", "unattended_after_ms"),
 		Overrides:         r.boolean(root, "", "overrides"),
+		TimeoutMS:         r.milliseconds(root, "", "timeout_ms"),
+		IdleTimeoutMS:     r.milliseconds(root, "", "idle_timeout_ms"),
+		Fallback:          r.fallback(root),
+		Outcomes:          r.text(root, "", "outcomes"),
+	}
+	if _, found := root.Get("access"); found {
+		d.Access = r.access(r.object(root, "", "access"), "access.")
 	}
 	service, err := ParseService(r.text(root, "", "service"))
 	if err != nil {
@@ -91,7 +98,7 @@ func (r *reader) document(root jsonstream.Value) *Document {
 	d.Rules = r.rules(root)
 	d.User = r.user(root)
 	r.known(root, "", "schema", "service", "rollout", "generation", "mode", "percentage", "salt", "targets", "rules",
-		"user", "overrides", "unattended_after_ms")
+		"user", "overrides", "timeout_ms", "idle_timeout_ms", "fallback", "outcomes", "access", "unattended_after_ms")
 	return d
 }
 
@@ -111,9 +118,13 @@ func (r *reader) targets(root jsonstream.Value) []Target {
 			Model:      r.text(m.Value, field+".", "model"),
 			URL:        r.text(m.Value, field+".", "url"),
 
-			Credentials: r.boolean(m.Value, field+".", "credentials"),
+			Credentials:   r.boolean(m.Value, field+".", "credentials"),
+			Headers:       r.headers(r.object(m.Value, field+".", "headers"), field+".headers."),
+			Fallback:      r.text(m.Value, field+".", "fallback"),
+			TimeoutMS:     r.milliseconds(m.Value, field+".", "timeout_ms"),
+			IdleTimeoutMS: r.milliseconds(m.Value, field+".", "idle_timeout_ms"),
 		})
-		r.known(m.Value, field+".", "version", "deployment", "model", "url", "credentials")
+		r.known(m.Value, field+".", "version", "deployment", "model", "url", "credentials", "headers", "fallback", "timeout_ms", "idle_timeout_ms")
 	}
 	return targets
 }
@@ -191,6 +202,37 @@ func (r *reader) integer(object jsonstream.Value, prefix, name string) int64 {
 		r.c.add(prefix+name, "must be a whole number, 0 or more")
 	}
 	return n
+}
+
+// integerInto replaces a default by what is given.
+func (r *reader) integerInto(n *int64, object jsonstream.Value, prefix, name string) {
+	if _, found := object.Get(name); found {
+		*n = r.integer(object, prefix, name)
+	}
+}
+
+// milliseconds reads a time limit; 0 is none given.
+func (r *reader) milliseconds(object jsonstream.Value, prefix, name string) int64 {
+	n := r.integer(object, prefix, name)
+	if _, found := object.Get(name); found && n == 0 {
+		r.c.add(prefix+name, timeRange)
+	}
+	return n
+}
+
+// texts reads a list of strings.
+func (r *reader) texts(list jsonstream.Value, field, form string) []string {
+	var texts []string
+	for _, item := range list.Items {
+		if item.Kind != jsonstream.String {
+			r.c.add(field, "must be "+form)
+		}
+		texts = append(texts, item.Text)
+	}
+	if list.Kind != jsonstream.BeginArray {
+		r.c.add(field, "must be "+form)
+	}
+	return texts
 }
 
 func (r *reader) boolean(object jsonstream.Value, prefix, name string) bool {

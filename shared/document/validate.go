@@ -5,6 +5,8 @@ import (
 	"strings"
 )
 
+const timeRange = "give 1 to 600000 milliseconds"
+
 // Invalid lists everything that is wrong with a document, each as a sentence
 // that begins with the field and says what is allowed.
 type Invalid struct{ Problems []string }
@@ -23,9 +25,16 @@ func (d *Document) Validate() error {
 	c.require("percentage", d.BasisPoints >= 0 && d.BasisPoints <= 10_000, percentageRange)
 	c.require("salt", d.Salt != "" && len(d.Salt) <= 100, "give 1 to 100 characters, fixed for the life of the rollout")
 	c.require("unattended_after_ms", d.UnattendedAfterMS >= 0, "give epoch milliseconds, or leave it out")
+	c.milliseconds("timeout_ms", d.TimeoutMS)
+	c.milliseconds("idle_timeout_ms", d.IdleTimeoutMS)
+	c.require("outcomes", d.Outcomes == "" || d.Outcomes == OutcomesWebhook, "must be "+quote(OutcomesWebhook)+", or be left out")
+	d.Fallback.check(&c)
 	d.checkTargets(&c)
 	d.checkRules(&c)
 	d.checkUser(&c)
+	if d.Access != nil {
+		d.Access.check("access.", &c)
+	}
 	return c.err()
 }
 
@@ -40,6 +49,7 @@ func (d *Document) checkTargets(c *checker) {
 		c.require(field, IsSegment(t.Name), "target names are letters, digits, '.', '_' and '-'")
 		c.require(field, d.Target(t.Name) == i, "is there twice")
 		t.check(field, d.Service.Kind, c)
+		d.checkFallback(t, field+".fallback", c)
 	}
 }
 
@@ -63,6 +73,25 @@ func (t Target) check(field string, kind Kind, c *checker) {
 	c.require(field+".deployment", t.Deployment == "" || IsOwnerName(t.Deployment), "write owner/name")
 	c.require(field+".model", t.Model == "" || IsOwnerName(t.Model), "write owner/name")
 	c.require(field+".url", t.URL == "" || isBaseURL(t.URL), "write http:// or https://, a host and perhaps a path, without query or fragment")
+	c.milliseconds(field+".timeout_ms", t.TimeoutMS)
+	c.milliseconds(field+".idle_timeout_ms", t.IdleTimeoutMS)
+	c.require(field+".headers", len(t.Headers) <= MaxHeaders, "give at most "+strconv.Itoa(MaxHeaders))
+	checkHeaders(t.Headers, field+".headers.", c)
+}
+
+// checkFallback: stable answers where others fail; what falls back to the canary
+// would reach it after a rollback too.
+func (d *Document) checkFallback(t Target, field string, c *checker) {
+	switch t.Fallback {
+	case "":
+		return
+	case Canary:
+		c.add(field, "must not be the canary")
+	case t.Name:
+		c.add(field, "names its own target")
+	}
+	c.require(field, t.Name != Stable && t.Name != Canary, "is for targets of rules: the canary falls back to stable, and stable to none")
+	c.require(field, d.Target(t.Fallback) >= 0, "names no target: "+quote(t.Fallback))
 }
 
 func isBaseURL(text string) bool {
@@ -83,13 +112,13 @@ func (d *Document) checkRules(c *checker) {
 	c.require("rules", len(d.Rules) <= MaxRules, "give at most "+strconv.Itoa(MaxRules))
 	for i, r := range d.Rules {
 		field := "rules[" + strconv.Itoa(i) + "]"
-		c.require(field+".header", isHeaderName(r.Header), "give a header's name in lower case")
+		c.require(field+".header", isHeaderName(r.Header), headerNameForm)
 		c.require(field+".use", d.Target(r.Use) >= 0, "names no target: "+quote(r.Use))
 	}
 }
 
 func (d *Document) checkUser(c *checker) {
-	c.require("user.header", isHeaderName(d.User.Header), "give a header's name in lower case")
+	c.require("user.header", isHeaderName(d.User.Header), headerNameForm)
 	c.require("user.cookie", isHeaderName(d.User.Cookie), "give a cookie's name in lower case")
 	from := d.User.From
 	c.require("user.from", from == "" || from == FromToken || from == FromAddress, "must be token or address, or be left out")
@@ -118,6 +147,10 @@ func (c *checker) require(field string, holds bool, problem string) {
 	if !holds {
 		c.add(field, problem)
 	}
+}
+
+func (c *checker) milliseconds(field string, n int64) {
+	c.require(field, n >= 0 && n <= MaxTimeMS, timeRange)
 }
 
 func (c *checker) err() error {

@@ -1,0 +1,289 @@
+package document
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"perch/shared/jsonstream"
+)
+
+// Access says who may come in. Absent texts are "".
+type Access struct {
+	// Token is secret:NAME of the Replicate token that is held, or "": clients
+	// bring their own.
+	Token string
+	Keys  []APIKey
+	JWT   *JWT
+	// RateLimit is the name of a rate-limit binding.
+	RateLimit string
+}
+
+// APIKey admits whoever brings the text with that digest.
+type APIKey struct {
+	Name   string
+	SHA256 string // 64 hexadecimal digits
+}
+
+// JWT says which tokens identify a user: exactly one of JWKS and Key is set.
+type JWT struct {
+	Algorithms []string // HS256 alone, or RS256 and ES256
+	JWKS       string   // URL of the issuer's public keys
+	Key        string   // secret:NAME of an HS256 secret or a PEM public key
+	Issuer     string   // required of a token unless ""
+	Audience   string   // required of a token unless ""
+	User       string   // the claim that names the user; DefaultUserClaim unless given
+}
+
+// DefaultUserClaim is a JWT's subject.
+const DefaultUserClaim = "sub"
+
+// MaxKeys is the most API keys that a service may have.
+const MaxKeys = 256
+
+const secretPrefix = "secret:"
+
+const (
+	secretForm     = "write secret:NAME, the name in capitals and not beginning with PERCH_"
+	algorithmList  = "a list of HS256, RS256 and ES256"
+	plainText      = "give at most 1000 printable ASCII characters, without blanks around them"
+	bindingForm    = "give a binding's name in capitals"
+	headerNameForm = "give a header's name in lower case"
+)
+
+// ParseAccess reads the worker's own access, a JSON object of the same shape as
+// a document's. Errors are as Parse's; fields that it does not know are errors
+// too, as one of them may have been meant to keep somebody out.
+func ParseAccess(data []byte) (*Access, error) {
+	var access *Access
+	err := parseObject(data, func(r *reader, root jsonstream.Value) {
+		access = r.access(root, "")
+		access.check("", r.c)
+	})
+	return access, err
+}
+
+// ParseHeaders reads headers to add to requests, a JSON object of names and
+// values. Errors are as Parse's.
+func ParseHeaders(data []byte) ([]Header, error) {
+	var headers []Header
+	err := parseObject(data, func(r *reader, root jsonstream.Value) {
+		headers = r.headers(root, "")
+		checkHeaders(headers, "", r.c)
+	})
+	return headers, err
+}
+
+func parseObject(data []byte, read func(*reader, jsonstream.Value)) error {
+	if len(data) > MaxBytes {
+		return errors.New("it is larger than 64 KiB")
+	}
+	root, err := jsonstream.Parse(data)
+	if err != nil {
+		return err
+	}
+	r := reader{c: &checker{}}
+	if root.Kind != jsonstream.BeginObject {
+		r.c.add("", "it must be a JSON object")
+		return r.c.err()
+	}
+	read(&r, root)
+	for _, field := range r.unknown {
+		r.c.add(field, "is not a field of it")
+	}
+	return r.c.err()
+}
+
+func (r *reader) access(object jsonstream.Value, prefix string) *Access {
+	a := &Access{
+		Token:     r.text(object, prefix, "token"),
+		JWT:       r.jwt(object, prefix),
+		RateLimit: r.text(object, prefix, "rate_limit"),
+	}
+	if list, found := object.Get("keys"); found {
+		if list.Kind != jsonstream.BeginArray {
+			r.c.add(prefix+"keys", "must be a list")
+		}
+		for i, item := range list.Items {
+			at := keyField(prefix, i) + "."
+			a.Keys = append(a.Keys, APIKey{Name: r.text(item, at, "name"), SHA256: r.text(item, at, "sha256")})
+			r.known(item, at, "name", "sha256")
+		}
+	}
+	r.known(object, prefix, "token", "keys", "jwt", "rate_limit")
+	return a
+}
+
+func keyField(prefix string, i int) string { return prefix + "keys[" + strconv.Itoa(i) + "]" }
+
+func (r *reader) jwt(parent jsonstream.Value, prefix string) *JWT {
+	object, found := parent.Get("jwt")
+	if !found {
+		return nil
+	}
+	r.object(parent, prefix, "jwt")
+	prefix += "jwt."
+	j := &JWT{
+		JWKS:     r.text(object, prefix, "jwks"),
+		Key:      r.text(object, prefix, "key"),
+		Issuer:   r.text(object, prefix, "issuer"),
+		Audience: r.text(object, prefix, "audience"),
+		User:     r.text(object, prefix, "user"),
+	}
+	if list, found := object.Get("algorithms"); found {
+		j.Algorithms = r.texts(list, prefix+"algorithms", algorithmList)
+	}
+	if j.User == "" {
+		j.User = DefaultUserClaim
+	}
+	r.known(object, prefix, "algorithms", "jwks", "key", "issuer", "audience", "user")
+	return j
+}
+
+func (r *reader) headers(object jsonstream.Value, prefix string) []Header {
+	var headers []Header
+	for _, m := range object.Members {
+		headers = append(headers, Header{Name: m.Name, Value: r.text(object, prefix, m.Name)})
+	}
+	return headers
+}
+
+func (a *Access) check(prefix string, c *checker) {
+	c.require(prefix+"token", a.Token == "" || isSecret(a.Token), secretForm)
+	c.require(prefix+"token", a.Token == "" || len(a.Keys) > 0 || a.JWT != nil, "needs keys or jwt beside it: nobody could come in")
+	c.require(prefix+"keys", len(a.Keys) <= MaxKeys, "give at most "+strconv.Itoa(MaxKeys))
+	for i, key := range a.Keys {
+		field := keyField(prefix, i)
+		c.require(field+".name", IsSegment(key.Name), "give a name of 1 to 100 letters, digits, '.', '_' and '-'")
+		c.require(field+".sha256", IsVersionID(key.SHA256), "give the SHA-256 of the key, 64 hexadecimal digits in lower case")
+		for _, other := range a.Keys[:min(i, MaxKeys)] {
+			c.require(field+".name", key.Name != other.Name, quote(key.Name)+" is there twice")
+		}
+	}
+	c.require(prefix+"rate_limit", a.RateLimit == "" || isConstant(a.RateLimit), bindingForm)
+	if a.JWT != nil {
+		a.JWT.check(prefix+"jwt.", c)
+	}
+}
+
+func (j *JWT) check(prefix string, c *checker) {
+	c.require(prefix+"algorithms", len(j.Algorithms) > 0, "give "+algorithmList)
+	shared := false
+	for _, name := range j.Algorithms {
+		c.require(prefix+"algorithms", name == "HS256" || name == "RS256" || name == "ES256", quote(name)+" is not allowed: give "+algorithmList)
+		shared = shared || name == "HS256"
+	}
+	c.require(prefix+"algorithms", !shared || len(j.Algorithms) == 1, "HS256 must stand alone, lest a public key be taken for its secret")
+	c.require(prefix+"algorithms", !shared || j.JWKS == "", "HS256 needs key, not jwks")
+	c.require(prefix[:len(prefix)-1], (j.JWKS == "") != (j.Key == ""), "give exactly one of jwks and key")
+	c.require(prefix+"jwks", j.JWKS == "" || isKeysURL(j.JWKS), "write https://, a host and a path, without query or fragment")
+	c.require(prefix+"key", j.Key == "" || isSecret(j.Key), secretForm)
+	for _, part := range [...]struct{ name, value string }{{"issuer", j.Issuer}, {"audience", j.Audience}, {"user", j.User}} {
+		c.require(prefix+part.name, isPlain(part.value), plainText)
+	}
+}
+
+// isKeysURL allows plain http to this machine alone: whoever can change the keys
+// on their way can admit anybody.
+func isKeysURL(text string) bool {
+	local := strings.HasPrefix(text, "http://127.0.0.1:") || strings.HasPrefix(text, "http://localhost:")
+	return isBaseURL(text) && (local || strings.HasPrefix(text, "https://"))
+}
+
+// checkHeaders refuses what would change how a request is framed or routed.
+func checkHeaders(headers []Header, prefix string, c *checker) {
+	for i, h := range headers {
+		field := prefix + h.Name
+		c.require(field, isHeaderName(h.Name), headerNameForm)
+		c.require(field, !isReserved(h.Name), "is set by the worker itself")
+		if strings.HasPrefix(h.Value, secretPrefix) {
+			c.require(field, isSecret(h.Value), secretForm)
+		} else {
+			c.require(field, h.Value != "" && isPlain(h.Value), plainText)
+		}
+		for _, other := range headers[:i] {
+			c.require(field, h.Name != other.Name, "is there twice")
+		}
+	}
+}
+
+func isReserved(name string) bool {
+	switch name {
+	case "host", "content-length", "connection", "transfer-encoding", "upgrade", "keep-alive", "te", "trailer":
+		return true
+	}
+	return strings.HasPrefix(name, "x-perch-")
+}
+
+// isSecret reports whether text is secret:NAME. The worker's own secrets are not
+// to be had: a document is written by more people than hold them.
+func isSecret(text string) bool {
+	name, found := strings.CutPrefix(text, secretPrefix)
+	return found && isConstant(name)
+}
+
+// isConstant reports whether text is a binding's name, [A-Z][A-Z0-9_]*, and not
+// one of the worker's own.
+func isConstant(text string) bool {
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		letter := 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || c != '_' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return text != "" && len(text) <= 100 && !strings.HasPrefix(text, "PERCH_")
+}
+
+// isPlain reports whether text fits a header as it is.
+func isPlain(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if text[i] < ' ' || text[i] > '~' {
+			return false
+		}
+	}
+	return len(text) <= 1000 && (text == "" || text[0] != ' ' && text[len(text)-1] != ' ')
+}
+
+func (w *writer) access(a *Access) {
+	if a == nil {
+		return
+	}
+	w.name("access")
+	w.open('{')
+	w.optional("token", a.Token)
+	if len(a.Keys) > 0 {
+		w.name("keys")
+		w.open('[')
+		for _, key := range a.Keys {
+			w.separate()
+			w.open('{')
+			w.text("name", key.Name)
+			w.text("sha256", key.SHA256)
+			w.close('}')
+		}
+		w.close(']')
+	}
+	if a.JWT != nil {
+		w.jwt(a.JWT)
+	}
+	w.optional("rate_limit", a.RateLimit)
+	w.close('}')
+}
+
+func (w *writer) jwt(j *JWT) {
+	w.name("jwt")
+	w.open('{')
+	w.name("algorithms")
+	w.open('[')
+	for _, name := range j.Algorithms {
+		w.item(name)
+	}
+	w.close(']')
+	w.optional("jwks", j.JWKS)
+	w.optional("key", j.Key)
+	w.optional("issuer", j.Issuer)
+	w.optional("audience", j.Audience)
+	w.optional("user", j.User)
+	w.close('}')
+}
