@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 
@@ -18,6 +18,8 @@ export interface Options {
   secrets: Record<string, string>;
   /** Rate-limit bindings of the worker. */
   limits: Limit[];
+  /** PEM certificates, beside the browsers' own, that the worker trusts for https. */
+  trust: string[];
   /** Production seconds per local second. */
   timeScale: number;
   port: number;
@@ -35,6 +37,7 @@ export const usage = `usage: npm run --silent stack -- [flags]
   --var NAME=VALUE    text binding for the worker; repeatable
   --secret NAME=VALUE the same, listed as a secret by the API; repeatable
   --limit NAME:N:P    rate-limit binding: N calls with one key in P production seconds (10 or 60); repeatable
+  --trust FILE        PEM certificates that the worker trusts for https, beside the browsers' own
   --time-scale S      production seconds per local second: a cacheTtl of 30 lasts 30/S seconds (default 1)
   --port P            port of the API, 0 takes a free one (default 0)
   --lag-ms MS         age at which analytics points become visible (default 0)
@@ -52,6 +55,7 @@ export function parseOptions(args: string[]): Options {
       var: { type: "string", multiple: true, default: [] },
       secret: { type: "string", multiple: true, default: [] },
       limit: { type: "string", multiple: true, default: [] },
+      trust: { type: "string" },
       "time-scale": { type: "string", default: "1" },
       port: { type: "string", default: "0" },
       "lag-ms": { type: "string", default: "0" },
@@ -66,6 +70,7 @@ export function parseOptions(args: string[]): Options {
     vars: assignments("var", values.var),
     secrets: assignments("secret", values.secret),
     limits: values.limit.map(rateLimit),
+    trust: certificates(values.trust),
     timeScale: positive("time-scale", values["time-scale"]),
     port: whole("port", values.port, 0, 65535),
     lagMs: whole("lag-ms", values["lag-ms"], 0, Number.MAX_SAFE_INTEGER),
@@ -79,6 +84,15 @@ function configFile(asked: string | undefined): string {
   const file = resolve(root, asked ?? "wrangler.toml");
   if (asked !== undefined && !existsSync(file)) throw new Error(`--config ${asked}: no such file`);
   return file;
+}
+
+function certificates(file: string | undefined): string[] {
+  if (file === undefined) return [];
+  const path = resolve(root, file);
+  if (!existsSync(path)) throw new Error(`--trust ${file}: no such file`);
+  const found = readFileSync(path, "utf8").match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
+  if (found === null) throw new Error(`--trust ${file}: no certificate in PEM`);
+  return found.map((pem) => pem + "\n");
 }
 
 function whole(flag: string, text: string, least: number, most: number): number {

@@ -31,6 +31,7 @@ type Options struct {
 	Vars      map[string]string // text bindings of the worker
 	Secrets   map[string]string // text bindings that the API lists as secrets
 	Limits    []string          // rate-limit bindings, each NAME:LIMIT:PERIOD with a period of 10 or 60 production seconds
+	Trust     string            // file of PEM certificates that the worker trusts for https, beside the browsers' own
 	TimeScale float64           // production seconds per local second, above 0; 1
 	LagMS     int               // age at which analytics points become visible, in milliseconds
 	Sample    int               // queries see about 1 point in this many; 1
@@ -115,7 +116,7 @@ func (s *Stack) run(cmd *exec.Cmd) error {
 func (o Options) flags() []string {
 	var flags []string
 	add := func(name, value string) { flags = append(flags, "--"+name, value) }
-	for name, value := range map[string]string{"worker": o.Worker, "config": o.Config} {
+	for name, value := range map[string]string{"worker": o.Worker, "config": o.Config, "trust": o.Trust} {
 		if value != "" {
 			add(name, value)
 		}

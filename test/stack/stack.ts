@@ -119,7 +119,8 @@ export class Stack {
       const limits = options.limits.map(({ name, limit, period }) => {
         return { name, limit, periodMs: (period * 1000) / options.timeScale };
       });
-      const worker = { bundle, compatibilityDate, compatibilityFlags, vars, limits, dataset, bare: options.bare };
+      const { trust, bare } = options;
+      const worker = { bundle, compatibilityDate, compatibilityFlags, vars, limits, trust, dataset, bare };
       const place = await Place.start(directory, { name, index, country, backendPort, ...worker }, log);
       this.places.push(place);
       void place.ended().then((how) => this.closed || failed(`workerd of ${name} ended by itself: ${how}`));

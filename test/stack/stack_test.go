@@ -2,10 +2,15 @@ package stack_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -229,4 +234,28 @@ func TestCloseEndsEveryProcess(t *testing.T) {
 func TestStartFailsWithTheLog(t *testing.T) {
 	_, err := stack.Start(t.Context(), stack.Options{Worker: "no/such/bundle"})
 	require.ErrorContains(t, err, "no such directory")
+}
+
+// The test server's certificate is no browser's.
+func TestTrust(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"reached":true}`)
+	}))
+	t.Cleanup(server.Close)
+	file := filepath.Join(t.TempDir(), "trust.pem")
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	require.NoError(t, os.WriteFile(file, append([]byte("# of the test\n"), certificate...), 0o600))
+	for name, tt := range map[string]struct{ trust, want string }{
+		"trusted": {file, `{"reached":true}`}, "unknown": {"", `"error"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, stack.Options{Trust: tt.trust})
+			response, err := http.Get(s.Places[0].URL + "/fetch?url=" + url.QueryEscape(server.URL))
+			require.NoError(t, err)
+			defer response.Body.Close()
+			body, err := io.ReadAll(response.Body)
+			require.NoError(t, err)
+			require.Contains(t, string(body), tt.want)
+		})
+	}
 }

@@ -20,6 +20,8 @@ export interface PlaceConfig {
   compatibilityFlags: string[];
   /** Bindings by name: strings as text, other values as JSON. */
   vars: Record<string, unknown>;
+  /** PEM certificates, one each, that are trusted beside the browsers' own. */
+  trust: string[];
   limits: { name: string; limit: number; periodMs: number }[];
   /** The name of the analytics data set, which is also that of workerd's service for it. */
   dataset: string;
@@ -111,7 +113,7 @@ const config :Workerd.Config = (
   services = [
     (name = "main", worker = .worker),
     ${["kv", "cache", config.dataset, "refused"].map((service) => external(config, service)).join(",\n    ")},
-    (name = "internet", network = (allow = ["public", "private"])),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (${trusted(config)}))),
   ],
   sockets = [(name = "http", address = "${localAddress}:0", http = (${clientHeaders(config)}), service = "main")],
 );
@@ -140,6 +142,11 @@ function external(config: PlaceConfig, service: string): string {
 // What every client on this machine has in common; edge.js corrects it for another address of loopback's.
 function clientHeaders(config: PlaceConfig): string {
   return `injectRequestHeaders = ${headerList({ "cf-connecting-ip": localAddress, "cf-ipcountry": config.country })}`;
+}
+
+// Without any options workerd refuses https.
+function trusted(config: PlaceConfig): string {
+  return `trustBrowserCas = true, trustedCertificates = [${config.trust.map(quote).join(", ")}]`;
 }
 
 function headerList(headers: Record<string, string>): string {
