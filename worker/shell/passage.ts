@@ -4,6 +4,7 @@ import type { Body } from "./body.ts";
 import type { Core, Decision, Route } from "./core.ts";
 import type { Env } from "./env.ts";
 import type { Rollouts } from "./rollouts.ts";
+import type { Context } from "./seal.ts";
 import type { Entry } from "./secrets.ts";
 import type { Trace } from "./upstream.ts";
 
@@ -22,6 +23,8 @@ export interface Passage {
   entry: Entry; // who comes; nobody until it was looked at
   override: string; // the variant that a tester chose, or ""
   secrets: string[]; // that went upstream
+  context?: Context; // of the seal by which the client asks
+  sealed?: string; // that seal, if it is a prediction's
 }
 
 /** Who answers a request, and why; no bucket where nothing was decided. */

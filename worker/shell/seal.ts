@@ -32,24 +32,28 @@ export interface SealKeys {
   PERCH_SEAL_KEY_PREVIOUS?: string;
 }
 
-export type Refusal = "malformed" | "large" | "key" | "forged" | "purpose" | "expired";
+type Reason = "malformed" | "large" | "key" | "forged" | "purpose" | "expired";
 
 /** A seal that does not open. */
 export class Refused extends Error {
-  readonly refusal: Refusal;
-  constructor(refusal: Refusal) {
+  readonly refusal: Reason;
+  /** What it held, if nothing but its time speaks against it. */
+  readonly context?: Context;
+
+  constructor(refusal: Reason, context?: Context) {
     super(sentences[refusal]);
     this.refusal = refusal;
+    this.context = context;
   }
 }
 
-const sentences: Record<Refusal, string> = {
-  malformed: "This is not a seal of Perch's",
-  large: "This is too long for a seal of Perch's",
-  key: "This seal was made with a key that this worker does not hold, or holds no more",
-  forged: "This seal was altered, or not made by this worker",
-  purpose: "This seal was made for another purpose",
-  expired: "This seal has expired",
+const sentences: Record<Reason, string> = {
+  malformed: "this is not a seal of Perch's",
+  large: "this is too long for a seal of Perch's",
+  key: "this seal was made with a key that this worker does not hold, or holds no more",
+  forged: "this seal was altered, or not made by this worker",
+  purpose: "this seal was made for another purpose",
+  expired: "this seal has expired",
 };
 
 /** The longest seal that is made, or looked at when it comes back. */
@@ -137,7 +141,7 @@ export async function unseal(
   const context = read(bytes);
   if (context === undefined) throw new Refused("malformed");
   if (context.p !== purpose) throw new Refused("purpose");
-  if (context.x && now >= context.x) throw new Refused("expired");
+  if (context.x && now >= context.x) throw new Refused("expired", context);
   return context;
 }
 

@@ -12,6 +12,7 @@ import { Refusal, refused } from "./refusal.ts";
 import { toReplicate, unrouted } from "./replicate.ts";
 import { Rollouts } from "./rollouts.ts";
 import { byService, byVersion } from "./routed.ts";
+import { byPrediction, bySealedURL } from "./sealed.ts";
 import { nobody } from "./secrets.ts";
 import { problem, traceOf } from "./upstream.ts";
 
@@ -77,6 +78,10 @@ function dispatch(p: Passage): Promise<Response> | Response {
       return p.route.keys ? byService(p, p.route.keys) : unrouted(p, "no-rollout");
     case Action.version:
       return byVersion(p);
+    case Action.prediction:
+      return byPrediction(p);
+    case Action.at:
+      return bySealedURL(p);
   }
   return problem(404, "Not found", "Perch serves /v1/… and the services that it was given; this path belongs to none");
 }

@@ -1,0 +1,197 @@
+// Answers on their way back: what they tell of a prediction is read, and the
+// URLs and ids in them lead through Perch.
+
+import { join } from "./bytes.ts";
+import type { Ended } from "./columns.ts";
+import { Action, Shape, Trap, wholeBytes } from "./core.ts";
+import type { Answer, Answered, Facts, Frame, Loaded, Slot, Target } from "./core.ts";
+import { log } from "./env.ts";
+import { Filler } from "./filler.ts";
+import { fill } from "./frames.ts";
+import { made } from "./made.ts";
+import { attributed, endOf, recordEnd } from "./outcome.ts";
+import type { Passage } from "./passage.ts";
+import type { Context } from "./seal.ts";
+
+/** How a request was routed. */
+export interface Told {
+  loaded: Loaded;
+  target: Target; // assigned
+  servedBy: Target; // of the same plan
+  reason: string;
+  user: string;
+}
+
+/** Whose a new prediction is. What another target answered in the assigned one's place counts for nobody. */
+export function contextOf(p: Passage, told: Told): Context {
+  const { service, rollout } = told.loaded.plan;
+  const w = told.servedBy === told.target ? told.reason : "";
+  const c = p.entry.client;
+  return { p: "prediction", s: service, v: told.servedBy.name, r: rollout, w, u: told.user, c, n: p.trace.id };
+}
+
+/** What is known of an answer before it is read. */
+export interface Source {
+  asked: string; // URL that gave it
+  shape: number;
+  loaded?: Loaded; // of the service of an opened seal
+  target?: Target; // who answered
+}
+
+const isJSON = (headers: Headers) => /^application\/([\w.-]+\+)?json *(;|$)/i.test(headers.get("content-type") ?? "");
+
+/** Whether an answer's body is read on its way. Any other passes by untouched. */
+const isRead = (response: Response, shape: number) =>
+  shape !== Shape.none &&
+  [200, 201, 202].includes(response.status) &&
+  response.body !== null &&
+  isJSON(response.headers);
+
+/**
+ * Reads an answer. A body of at most wholeBytes is read to its end: nothing has
+ * gone out then, and what it tells can still change who answers. Throws if it breaks off.
+ */
+export async function readAnswer(p: Passage, response: Response, source: Source): Promise<Read> {
+  const read = new Read(p, response, source);
+  if (isRead(response, source.shape)) await read.begin();
+  return read;
+}
+
+export class Read {
+  /** Of a prediction's answer, once its body has ended. */
+  facts?: Facts;
+  /** How its prediction ended, as far as facts tell. */
+  ended: Ended | "" = "";
+  #held: Uint8Array[] = [];
+  #rest?: ReadableStreamDefaultReader<Uint8Array>; // what is beyond wholeBytes
+  #answer?: Answer;
+  #whole?: Answered;
+  #listed: Facts[] = []; // of predictions that this isolate knows
+
+  constructor(
+    private readonly p: Passage,
+    private readonly response: Response,
+    private readonly source: Source,
+  ) {}
+
+  async begin(): Promise<void> {
+    await this.#hold();
+    const { core } = this.p;
+    try {
+      if (this.#rest) this.#answer = core.answer(this.source.shape);
+      else this.#learn((this.#whole = core.answerWhole(this.source.shape, join(this.#held))));
+    } catch (error) {
+      if (!(error instanceof Trap)) throw error; // else it passes as it came
+    }
+  }
+
+  async #hold(): Promise<void> {
+    const reader = (this.response.body as ReadableStream<Uint8Array>).getReader();
+    for (let bytes = 0; bytes <= wholeBytes;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      this.#held.push(value);
+      bytes += value.length;
+    }
+    this.#rest = reader;
+  }
+
+  #learn({ facts, listed }: { facts: Facts; listed: Facts[] }): void {
+    const { route, request, core } = this.p;
+    this.#listed.push(...listed.filter(({ id }) => made.of(id) !== undefined));
+    if (this.source.shape !== Shape.prediction) return;
+    const synchronous = route.creates && /(^|[,;\s])wait\b/i.test(request.headers.get("prefer") ?? "");
+    this.facts = facts;
+    this.ended = core.ended(facts, this.response.status, synchronous);
+  }
+
+  /** The answer for the client. */
+  async pass(told?: Told): Promise<Response> {
+    const context = await this.#whose(told);
+    const { asked, loaded = told?.loaded, target = told?.servedBy } = this.source;
+    const filler = new Filler(this.p, { asked, loaded, target, context, sealed: this.p.sealed });
+    const answer = await this.#body(filler, context);
+    const location = answer.headers.get("location");
+    if (location !== null) answer.headers.set("location", await filler.location(location, answer.status));
+    return answer;
+  }
+
+  /** Whose prediction the answer is about. */
+  async #whose(told: Told | undefined): Promise<Context | undefined> {
+    const { p, facts } = this;
+    if (told) return { ...contextOf(p, told), i: facts?.id };
+    if (p.context || p.route.action !== Action.prediction) return p.context;
+    const known = made.of(p.route.prediction);
+    if (known || !facts || this.ended === "") return known;
+    return attributed(p, facts).then((context) => context && { ...context, i: facts.id });
+  }
+
+  async #body(filler: Filler, context: Context | undefined): Promise<Response> {
+    const { response } = this;
+    if (this.#held.length === 0) return new Response(response.body, response);
+    if (this.#rest) return withBody(response, this.#stream(this.#rest, filler, context));
+    const bytes = join(this.#held);
+    const frames = this.#whole?.frames ?? [bytes];
+    const slots = frames.filter(isSlot);
+    filler.prepare(slots);
+    const values = await Promise.all(slots.map((slot) => filler.fill(slot)));
+    this.#conclude(context);
+    if (slots.every(({ value }, i) => value === values[i])) return withBody(response, bytes);
+    let i = 0;
+    return withBody(response, join(frames.map((frame) => (isSlot(frame) ? fill(frame, values[i++] ?? null) : frame))));
+  }
+
+  /** The body as it comes, filled in. A client that goes away ends the reading. */
+  #stream(rest: ReadableStreamDefaultReader<Uint8Array>, filler: Filler, context: Context | undefined): ReadableStream {
+    const through = new IdentityTransformStream();
+    const writer = through.writable.getWriter();
+    const send = async (frames: Frame[]) => {
+      for (const frame of frames) {
+        const bytes = isSlot(frame) ? fill(frame, await filler.fill(frame)) : frame;
+        if (bytes.length > 0) await writer.write(bytes);
+      }
+    };
+    const write = async () => {
+      const answer = this.#answer;
+      const push = (chunk: Uint8Array) => answer?.push(chunk) ?? [chunk];
+      try {
+        for (const chunk of this.#held) await send(push(chunk));
+        for (let next = await rest.read(); !next.done; next = await rest.read()) await send(push(next.value));
+        await send(answer?.close() ?? []);
+        if (answer) this.#learn({ facts: answer.facts(), listed: answer.listed() });
+        this.#conclude(context ?? (await this.#whose(undefined)));
+        await writer.close();
+      } catch (error) {
+        await Promise.allSettled([rest.cancel(error), writer.abort(error)]);
+      } finally {
+        answer?.close();
+      }
+    };
+    this.p.ctx.waitUntil(write().catch((error: unknown) => log("answer", { error: String(error) })));
+    return through.readable;
+  }
+
+  /** Keeps what the whole answer has told. */
+  #conclude(context: Context | undefined): void {
+    const { p, facts, ended, response } = this;
+    for (const seen of this.#listed) {
+      const whose = made.of(seen.id);
+      const how = p.core.ended(seen, response.status, false);
+      if (whose && how !== "") recordEnd(p, whose, endOf(seen, how, response.status));
+    }
+    if (!context || !facts?.id) return;
+    const known = { ...context, i: facts.id };
+    if (p.route.creates || p.sealed) made.remember(known);
+    if (ended !== "") recordEnd(p, known, endOf(facts, ended, response.status));
+  }
+}
+
+const isSlot = (frame: Frame): frame is Slot => !(frame instanceof Uint8Array);
+
+/** The answer with a body of another length, no longer compressed. */
+function withBody(response: Response, body: BodyInit): Response {
+  const changed = new Response(body, response);
+  changed.headers.delete("content-encoding");
+  changed.headers.delete("content-length");
+  return changed;
+}

@@ -1,0 +1,157 @@
+// How predictions end: one point each time that an end is seen.
+
+import { Blob, Double, Ended, Failure, Kind, maxIndexBytes, Reason } from "./columns.ts";
+import type { Facts, Loaded, Target } from "./core.ts";
+import { log } from "./env.ts";
+import { made, Told } from "./made.ts";
+import type { Passage } from "./passage.ts";
+import type { Context } from "./seal.ts";
+
+/** A prediction's end as it was seen. Times are in milliseconds; 0 is unknown. */
+export interface End {
+  id: string;
+  ended: Ended;
+  status: number; // of the answer that told it
+  queueMS: number;
+  predictMS: number;
+  totalMS: number;
+  firstTokenMS: number;
+  eventsPerSecond: number;
+}
+
+const blobs = Object.keys(Blob).length;
+const doubles = Object.keys(Double).length;
+
+/** The end that an answer or a webhook tells. */
+export function endOf(facts: Facts, ended: Ended, status: number): End {
+  const { id, predictMS, createdAtMS, startedAtMS, completedAtMS } = facts;
+  const between = (from: number, to: number) => (from > 0 && to > from ? to - from : 0);
+  return {
+    id,
+    ended,
+    status,
+    queueMS: between(createdAtMS, startedAtMS),
+    predictMS,
+    totalMS: facts.totalMS || between(createdAtMS, completedAtMS),
+    firstTokenMS: 0,
+    eventsPerSecond: 0,
+  };
+}
+
+/** Records a prediction's end, behind the answer's back. */
+export function recordEnd(p: Passage, context: Context, end: End): void {
+  // Of what counts for nobody the request's point says all.
+  if (!context.s || !context.v || !context.w) return;
+  const much = end.totalMS > 0 || end.firstTokenMS > 0 ? Told.times : Told.end;
+  if (made.told(end.id, much)) return;
+  p.ctx.waitUntil(
+    write(p, context, end).catch((error: unknown) => log("point", { error: String(error), prediction: end.id })),
+  );
+}
+
+/** What a stream told of its prediction. */
+export interface StreamEnd {
+  ended: Ended | ""; // "" for one that broke off: its prediction may still end well
+  firstTokenMS: number; // request received to the first event with output
+  eventsPerSecond: number;
+}
+
+/** Records the end of the prediction whose stream has ended. */
+export function streamEnded(p: Passage, context: Context, stream: StreamEnd): void {
+  const { ended, firstTokenMS, eventsPerSecond } = stream;
+  if (ended === "" || !context.i) return;
+  const times = { queueMS: 0, predictMS: 0, totalMS: 0, firstTokenMS, eventsPerSecond };
+  recordEnd(p, context, { id: context.i, ended, status: 200, ...times });
+}
+
+/** Records the end that a verified webhook tells. */
+export function webhookEnded(p: Passage, context: Context, facts: Facts): void {
+  const ended = p.core.ended(facts, 200, false);
+  if (ended !== "") recordEnd(p, { ...context, i: facts.id }, endOf(facts, ended, 200));
+}
+
+async function write(p: Passage, context: Context, end: End): Promise<void> {
+  const { s: service = "", v: variant = "", r: rollout = "" } = context;
+  const loaded = await documentOf(p, service);
+  const { outcome, errorClass } = p.core.classify(200, failures[end.ended]);
+  const cf = p.request.cf as IncomingRequestCfProperties | undefined;
+  const texts = new Array<string>(blobs).fill("");
+  texts[Blob.service] = service;
+  texts[Blob.variant] = texts[Blob.servedBy] = variant;
+  texts[Blob.kind] = Kind.prediction;
+  texts[Blob.outcome] = outcome;
+  texts[Blob.reason] = context.w ?? "";
+  texts[Blob.rollout] = rollout;
+  texts[Blob.colo] = cf?.colo ?? "";
+  texts[Blob.country] = cf?.country ?? "";
+  texts[Blob.trace] = context.n || p.trace.id;
+  texts[Blob.user] = context.u ?? "";
+  texts[Blob.errorClass] = errorClass;
+  texts[Blob.prediction] = end.id;
+  texts[Blob.ended] = end.ended;
+  const numbers = new Array<number>(doubles).fill(0);
+  numbers[Double.status] = end.status;
+  numbers[Double.generation] = loaded?.plan.rollout === rollout ? loaded.plan.generation : 0;
+  numbers[Double.queueMS] = end.queueMS;
+  numbers[Double.predictMS] = end.predictMS;
+  numbers[Double.totalMS] = end.totalMS;
+  numbers[Double.firstTokenMS] = end.firstTokenMS;
+  numbers[Double.eventsPerSecond] = end.eventsPerSecond;
+  p.env.ANALYTICS.writeDataPoint({ blobs: texts, doubles: numbers, indexes: [indexOf(loaded, service, variant)] });
+}
+
+/** How an end counts: a canceled one as a client that went away. */
+const failures: Record<Ended, Failure> = {
+  [Ended.succeeded]: Failure.none,
+  [Ended.failed]: Failure.failed,
+  [Ended.canceled]: Failure.clientGone,
+  [Ended.aborted]: Failure.aborted,
+};
+
+/** The index of the variant's points; of a variant that has left the document, near enough. */
+function indexOf(loaded: Loaded | undefined, service: string, variant: string): string {
+  const target = loaded?.plan.targets.find(({ name }) => name === variant);
+  return target?.index ?? `${service}|${variant}`.slice(-maxIndexBytes);
+}
+
+/** The document of a service by its name. */
+export async function documentOf(p: Passage, service: string): Promise<Loaded | undefined> {
+  const keys = service === "" ? undefined : p.core.resolveService(service);
+  return keys && (await p.rollouts.find(keys, p.env, p.ctx)).loaded;
+}
+
+/** Whose a prediction is that this isolate does not know, by what it ran on. */
+export async function attributed(p: Passage, facts: Facts): Promise<Context | undefined> {
+  for (const loaded of await documentsOf(p, facts)) {
+    const [target, another] = ranOn(facts, loaded.plan.targets);
+    if (target === undefined || another !== undefined) continue; // of two that are the same it may be either's
+    const { service, rollout } = loaded.plan;
+    return { p: "prediction", s: service, v: target.name, r: rollout, w: Reason.polled };
+  }
+  return undefined;
+}
+
+/** The documents to which a deployment, version or model leads. */
+async function documentsOf(p: Passage, facts: Facts): Promise<Loaded[]> {
+  const { core, rollouts, env, ctx } = p;
+  const lookup = core.resolveVersion(facts.version);
+  const keys = [
+    facts.deployment && core.resolveService(`deployment:${facts.deployment}`),
+    typeof lookup === "string" ? (await rollouts.alias(lookup, env, ctx)).keys : lookup,
+    facts.model && core.resolveService(`model:${facts.model}`),
+  ];
+  const found: Loaded[] = [];
+  for (const key of keys) {
+    const loaded = key && (await rollouts.find(key, env, ctx)).loaded;
+    if (loaded && !found.includes(loaded)) found.push(loaded);
+  }
+  return found;
+}
+
+/** The targets that a prediction may have run on. A deployment or a version tells more than a model. */
+function ranOn(facts: Facts, targets: Target[]): Target[] {
+  const by = (kind: string, name: string) => targets.filter(({ path }) => path === `/${kind}/${name}/predictions`);
+  if (facts.deployment) return by("deployments", facts.deployment);
+  const versions = targets.filter(({ version }) => version && version.split(":").pop() === facts.version);
+  return versions.length > 0 ? versions : by("models", facts.model);
+}
