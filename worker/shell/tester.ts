@@ -22,6 +22,9 @@ export async function overrideOf(p: Wish, plan: Plan): Promise<string> {
   if (!plan.overrides) return "";
   const { headers } = p.request;
   const asked = p.route.variant || (headers.get("x-perch-variant") ?? "");
+  if (asked !== "" && asked !== "stable" && asked !== "canary") {
+    throw new Refusal(403, "a tester may choose stable or canary");
+  }
   const shown = headers.get("x-perch-tester");
   const token = shown ?? cookieOf(headers.get("cookie"), testerCookie);
   if (token === "") {
