@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -52,6 +53,22 @@ func TestDeployDryRun(t *testing.T) {
 			require.Len(t, wasm, 1, "the bundle holds the core")
 		})
 	}
+}
+
+// The rate limit that wrangler.toml shows as a comment is one that wrangler takes.
+func TestRateLimitExample(t *testing.T) {
+	watch(t, "wrangler.toml", "package-lock.json")
+	example := regexp.MustCompile(`(?m)^# (\[\[env\.production\.ratelimits\]\]\n)# (name.*\n)# (namespace_id.*\n)# (simple.*\n)`)
+	text, err := os.ReadFile("../../wrangler.toml")
+	require.NoError(t, err)
+	require.Regexp(t, example, string(text))
+	config := filepath.Join(t.TempDir(), "wrangler.toml")
+	require.NoError(t, os.WriteFile(config, example.ReplaceAll(text, []byte("$1$2$3$4")), 0o600))
+	read := `const { unstable_readConfig } = await import("wrangler");
+		console.log(JSON.stringify(unstable_readConfig({ config: process.argv[1], env: "production" }).ratelimits));`
+	answer, problems := output(t, isolated, "node_modules/.bin/node", "--input-type=module", "--eval", read, config)
+	require.NotContains(t, answer+problems, "WARNING")
+	require.JSONEq(t, `[{"name": "LIMITER", "namespace_id": "1001", "simple": {"limit": 600, "period": 60}}]`, answer)
 }
 
 const readConfigs = `
