@@ -7,21 +7,64 @@ import type { Passage } from "./passage.ts";
 /** The upstream's answer, or why there is none. */
 export interface Attempt {
   response?: Response;
-  failure: number;
+  failure: Failure;
 }
 
-export async function ask(p: Passage, to: string, headers: Headers, body: BodyInit | null): Promise<Attempt> {
-  const { request } = p;
-  const { method } = request;
+/** On what terms an upstream is asked. */
+export interface Terms {
+  limitMS: number; // until the answer begins, or all of it if `then` awaits that; 0: no limit
+  encoded: boolean; // compressed bytes stay as they are
+}
+
+export const plainTerms: Terms = { limitMS: 0, encoded: false };
+
+/** Asks an upstream and waits for its answer's head, and for what then awaits of the rest. */
+export async function ask(
+  p: Passage,
+  to: string,
+  headers: Headers,
+  body: BodyInit | null,
+  { limitMS, encoded }: Terms = plainTerms,
+  then?: (response: Response) => Promise<void>,
+): Promise<Attempt> {
+  const { method } = p.request;
+  const call = new AbortController();
+  p.call = call;
   p.asked = true;
+  let late = false;
+  const timer = limitMS > 0 ? setTimeout(() => ((late = true), call.abort()), limitMS) : undefined;
   try {
+    const encodeResponseBody = encoded ? "manual" : "automatic";
+    const init: RequestInit = { headers, redirect: "manual", signal: call.signal, encodeResponseBody };
     const rarely = body !== null && (method === "GET" || method === "HEAD");
     const response = rarely
-      ? await fetch(new Request(to, request), { headers, redirect: "manual" }) // workerd copies it, but would not make it
-      : await fetch(to, { method, headers, body, redirect: "manual" });
+      ? await fetch(new Request(to, p.request), init) // workerd copies it, but would not make it
+      : await fetch(to, { ...init, method, body });
+    await then?.(response);
     return { response, failure: Failure.none };
   } catch (error) {
-    log("upstream", { error: String(error) });
-    return { failure: request.signal.aborted ? Failure.clientGone : Failure.connect };
+    return { failure: await failureOf(p, error, late) };
+  } finally {
+    clearTimeout(timer);
   }
 }
+
+/** Has the upstream that is being asked know when the client goes away. */
+export function followClient(p: Passage): void {
+  p.request.signal.addEventListener("abort", () => {
+    p.gone = true;
+    p.call?.abort();
+  });
+}
+
+async function failureOf(p: Passage, error: unknown, late: boolean): Promise<Failure> {
+  if (late) return Failure.timeout;
+  await turn(); // a client that went away ends its body before it is known to be gone
+  if (p.gone) return Failure.clientGone;
+  // Errors of another kind come before anything is sent. The text may hold the URL.
+  const isWrongURL = error instanceof TypeError;
+  log("upstream", { error: isWrongURL ? error.name : String(error), trace: p.trace.id });
+  return isWrongURL ? Failure.connect : Failure.reset;
+}
+
+const turn = () => new Promise((resolve) => setTimeout(resolve, 0));

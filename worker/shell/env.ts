@@ -9,6 +9,10 @@ export interface Env extends SealKeys {
   REPLICATE_BASE_URL?: string;
   /** Headers of every call to Replicate, as JSON: {"name": "value", "other": "secret:NAME"}. */
   REPLICATE_HEADERS?: string;
+  /** What Replicate signs webhooks with: whsec_…, several with commas between them. */
+  REPLICATE_WEBHOOK_SECRET?: string;
+  /** "1" lets webhooks lead to private addresses, and the worker itself be at one: for local runs. */
+  PERCH_PRIVATE_WEBHOOKS?: string;
   /** Who may come in where a document does not say: JSON, as a document's access. */
   PERCH_ACCESS?: string;
   /** "1" sends everything to stable without deciding. */

@@ -11,6 +11,7 @@ import { record } from "./record.ts";
 import { unrouted } from "./replicate.ts";
 import { conceal, dress } from "./secrets.ts";
 import { answer, problem, requestHeaders, targetURL } from "./upstream.ts";
+import { webhookTail } from "./webhook.ts";
 
 /** Finds the service through the version that the body names. */
 export async function byVersion(p: Passage): Promise<Response> {
@@ -35,8 +36,10 @@ async function toTarget(p: Passage, loaded: Loaded, choice: Choice): Promise<Res
   const { target } = choice;
   const { request, trace } = p;
   const headers = requestHeaders(request, trace);
-  if (choice.edit !== Edit.none) headers.delete("content-length");
-  const body = await p.body.send(p.core, choice.edit, target.version);
+  const { reason, user } = choice;
+  const tail = await webhookTail(p, { loaded, target, servedBy: target, reason, user });
+  if (choice.edit !== Edit.none || tail) headers.delete("content-length");
+  const body = await p.body.send(p.core, choice.edit, target.version, tail);
   const to = targetURL(target, p.route.endpoint, replicateBase(p.env), p.route.rest, p.url.search);
   const { core, env, entry } = p;
   p.secrets = dress(headers, { core, env, entry, to, target, service: loaded.plan.service });
@@ -44,7 +47,6 @@ async function toTarget(p: Passage, loaded: Loaded, choice: Choice): Promise<Res
   const outcome = await ask(p, to, headers, body);
   const now = Date.now();
   if (!p.route.undecided) {
-    const { reason, user } = choice;
     const { response, failure } = outcome;
     const status = response?.status ?? 0;
     const event = { loaded, target, reason, user, trace, status, failure, firstByteMS: now - p.startedAt };

@@ -9,6 +9,7 @@ import { log } from "./env.ts";
 import type { Env } from "./env.ts";
 import type { Passage } from "./passage.ts";
 import { Refusal, refused } from "./refusal.ts";
+import { relay } from "./relay.ts";
 import { toReplicate, unrouted } from "./replicate.ts";
 import { Rollouts } from "./rollouts.ts";
 import { byService, byVersion } from "./routed.ts";
@@ -78,6 +79,8 @@ function dispatch(p: Passage): Promise<Response> | Response {
       return p.route.keys ? byService(p, p.route.keys) : unrouted(p, "no-rollout");
     case Action.version:
       return byVersion(p);
+    case Action.webhook:
+      return relay(p);
     case Action.prediction:
       return byPrediction(p);
     case Action.at:

@@ -1,0 +1,155 @@
+// Webhooks that Replicate sends to Perch: what they tell is recorded, and they go
+// on to the client's own as they came.
+
+import { Webhook, WebhookVerificationError } from "standardwebhooks";
+import { join } from "./bytes.ts";
+import { Shape } from "./core.ts";
+import type { Facts } from "./core.ts";
+import { log } from "./env.ts";
+import type { Env } from "./env.ts";
+import { webhookEnded } from "./outcome.ts";
+import type { Passage } from "./passage.ts";
+import { Refusal } from "./refusal.ts";
+import { Refused, unseal } from "./seal.ts";
+import type { Context } from "./seal.ts";
+import { problem } from "./upstream.ts";
+
+/** The largest webhook that is taken, in bytes: it is held, and read as text. */
+const maxBytes = 32 << 20;
+/** How long the client's receiver may take. */
+const timeoutMS = 20_000;
+
+const signature = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+const passed = [...signature, "content-type", "user-agent"];
+
+/** Takes a delivery and answers as the client's own webhook did. */
+export async function relay(p: Passage): Promise<Response> {
+  p.asked = true; // whatever comes of it, it is nothing to pass to Replicate
+  const { request, route, env } = p;
+  if (request.method !== "POST") throw new Refusal(405, "Webhooks come by POST", { allow: "POST" });
+  const context = await opened(env, route.seal);
+  const body = await read(request);
+  const unsigned = unsignedOf(env, request.headers, body);
+  if (unsigned) {
+    log("webhook", { service: context.s, error: unsigned, trace: p.trace.id });
+    throw new Refusal(401, unsigned);
+  }
+  const told = toldBy(p, body);
+  // The body is signed, its URL is not: another prediction's would count for the wrong variant.
+  if (told?.facts.webhook && !told.facts.webhook.endsWith(`/${route.seal}`)) {
+    throw new Refusal(403, "This webhook was signed for another URL");
+  }
+  if (told) note(p, context, told.facts);
+  const unwanted = told?.ended && context.f && !context.f.includes("completed");
+  return context.h && !unwanted ? deliver(p, context.h, body) : new Response(null, { status: 204 });
+}
+
+async function opened(env: Env, seal: string): Promise<Context> {
+  try {
+    return await unseal(env, seal, "webhook");
+  } catch (error) {
+    throw error instanceof Refused ? new Refusal(403, error.message) : error;
+  }
+}
+
+async function read(request: Request): Promise<Uint8Array<ArrayBuffer>> {
+  const tooLarge = () => new Refusal(413, `A webhook of more than ${maxBytes >> 20} MiB is not taken`);
+  const length = request.headers.get("content-length");
+  if (Number(length) > maxBytes) throw tooLarge();
+  if (length !== null) return new Uint8Array(await request.arrayBuffer());
+  const pieces: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const piece of request.body ?? []) {
+    bytes += piece.length;
+    if (bytes > maxBytes) throw tooLarge();
+    pieces.push(piece);
+  }
+  return join(pieces);
+}
+
+let secrets: { text: string; read: Webhook[] } = { text: "", read: [] };
+
+/** The secrets that webhooks may be signed with. */
+export function secretsOf(env: Env): Webhook[] {
+  const text = env.REPLICATE_WEBHOOK_SECRET ?? "";
+  if (text !== secrets.text) secrets = { text, read: text.split(",").flatMap(secretOf) };
+  return secrets.read;
+}
+
+function secretOf(text: string): Webhook[] {
+  if (text.trim() === "") return [];
+  try {
+    return [new Webhook(text.trim())];
+  } catch {
+    log("webhook", { error: "REPLICATE_WEBHOOK_SECRET holds something that is no whsec_…: it is not used" });
+    return [];
+  }
+}
+
+/** Why a webhook is not to be believed, in a sentence; "" if one of the secrets signed it within 5 minutes. */
+function unsignedOf(env: Env, headers: Headers, body: Uint8Array): string {
+  let text;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(body);
+  } catch {
+    return "The webhook is not UTF-8";
+  }
+  const signed = Object.fromEntries(signature.map((name) => [name, headers.get(name) ?? ""]));
+  let why = "This worker has no REPLICATE_WEBHOOK_SECRET to verify it with";
+  for (const secret of secretsOf(env)) {
+    try {
+      secret.verify(text, signed, { jsonParse: false });
+      return "";
+    } catch (error) {
+      if (!(error instanceof WebhookVerificationError)) throw error;
+      why = error.message;
+    }
+  }
+  return `The webhook is not signed as Replicate signs: ${why}`;
+}
+
+/** What the prediction in the body tells; undefined if it cannot be read. */
+function toldBy({ core, trace }: Passage, body: Uint8Array): { facts: Facts; ended: boolean } | undefined {
+  try {
+    const answer = core.answer(Shape.prediction);
+    try {
+      answer.push(body);
+    } finally {
+      answer.close();
+    }
+    const facts = answer.facts();
+    return { facts, ended: core.ended(facts, 200, false) !== "" };
+  } catch (error) {
+    log("webhook", { error: String(error), trace: trace.id });
+    return undefined;
+  }
+}
+
+/** Records what is told. Whatever fails here, the client gets its webhook. */
+function note(p: Passage, context: Context, facts: Facts): void {
+  try {
+    webhookEnded(p, context, facts);
+  } catch (error) {
+    log("webhook", { error: String(error), trace: p.trace.id });
+  }
+}
+
+/** Sends the webhook on. Of the answer only the status goes back, for Replicate to try again. */
+async function deliver(p: Passage, to: string, body: Uint8Array<ArrayBuffer>): Promise<Response> {
+  const headers = new Headers();
+  for (const name of passed) {
+    const value = p.request.headers.get(name);
+    if (value !== null) headers.set(name, value);
+  }
+  const signal = AbortSignal.timeout(timeoutMS);
+  try {
+    const { status, body: rest } = await fetch(to, { method: "POST", headers, body, redirect: "manual", signal });
+    await rest?.cancel();
+    return new Response(null, { status });
+  } catch (error) {
+    log("webhook", { error: String(error), host: new URL(to).host, trace: p.trace.id });
+    return signal.aborted
+      ? problem(504, "Gateway timeout", "The client's webhook did not answer in time")
+      : problem(502, "Bad gateway", "The client's webhook could not be reached");
+  }
+}
