@@ -43,6 +43,7 @@ export async function ask(
     await then?.(response);
     return { response, failure: Failure.none };
   } catch (error) {
+    if (p.body.refusal) throw p.body.refusal;
     return { failure: await failureOf(p, error, late) };
   } finally {
     clearTimeout(timer);

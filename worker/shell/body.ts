@@ -1,5 +1,7 @@
-// A request's body: read no further than needed, passed on untouched or edited.
+// A request's body: read no further than needed, passed on untouched or edited,
+// and kept while it is sent where it may have to be sent again.
 
+import { budget } from "./budget.ts";
 import { join } from "./bytes.ts";
 import { Edit, Search, SlotKind, wholeBytes } from "./core.ts";
 import type { Core, Editor, Frame } from "./core.ts";
@@ -13,12 +15,15 @@ export const maxHeldBytes = 8 << 20;
 export type Tail = (had: string) => Promise<string>;
 
 /** Why a body does not tell its version. */
-export type Unfound = "no-version" | "body-too-large" | "body-encoded" | "duplicate-key" | "malformed";
+export type Unfound = "no-version" | "body-too-large" | "body-encoded" | "no-memory" | "duplicate-key" | "malformed";
 
 export class Body {
-  #held: Uint8Array[] = [];
+  #held: Uint8Array[] = []; // all of what was read, unless #dropped
   #heldBytes = 0;
   #ended = false;
+  #dropped = false; // something was read that is not held
+  #keep = 0;
+  #pump: Promise<void> | undefined; // that sends what is still being read
   version = "";
   /** Why a body was cut that was already on its way. */
   refusal: Refusal | undefined;
@@ -61,22 +66,20 @@ export class Body {
     }
   }
 
-  /** Holds chunks until the body ends or see says something. */
-  async #read<T>(see: (chunk: Uint8Array) => T | undefined): Promise<T | undefined> {
+  /** Holds chunks until the body ends, see says something or there is no room. */
+  async #read<T>(see: (chunk: Uint8Array) => T | undefined): Promise<T | "no-memory" | undefined> {
     const stream = this.#stream;
     if (stream === null) return undefined;
-    const length = this.#length;
     const reader = stream.getReader();
     try {
       while (!this.#ended) {
         const { done, value } = await reader.read();
-        if (value !== undefined) {
-          this.#held.push(value);
-          this.#heldBytes += value.length;
-        }
-        this.#ended = done || this.#heldBytes === length;
+        const fits = value === undefined || budget.take(this, value.length, Date.now());
+        if (value !== undefined) this.#hold(value);
+        this.#ended = done || this.#heldBytes === this.#length;
         const seen = value && see(value);
         if (seen !== undefined) return seen;
+        if (!fits) return "no-memory";
       }
       return undefined;
     } finally {
@@ -84,19 +87,30 @@ export class Body {
     }
   }
 
+  #hold(chunk: Uint8Array): void {
+    this.#held.push(chunk);
+    this.#heldBytes += chunk.length;
+  }
+
   /** Holds the body of a length that is known. It costs less than reading chunks. */
   async #whole(): Promise<Uint8Array> {
     const bytes = new Uint8Array(await this.request.arrayBuffer());
-    this.#held.push(bytes);
-    this.#heldBytes = bytes.length;
+    this.#hold(bytes);
     this.#ended = true;
     return bytes;
   }
 
+  /** Has the next send keep the body as far as it has at most so many bytes, so that it can be sent again. */
+  keep(bytes: number): void {
+    const { method } = this.request;
+    if (method !== "GET" && method !== "HEAD") this.#keep = bytes; // theirs go on with the request itself
+  }
+
   /** The body to send: edited, or as it came. A tail's Refusal comes from here, or cuts the body that is on its way. */
   async send(core: Core, edit: number, version: string, tail?: Tail): Promise<BodyInit | null> {
-    if ((edit === Edit.none && !tail) || this.encoded) return this.#asItCame();
-    if (!this.#ended && this.#length <= wholeBytes) await this.#whole();
+    const untouched = (edit === Edit.none && !tail) || this.encoded;
+    if (!this.#ended && this.#length <= wholeBytes && (!untouched || this.#length <= this.#keep)) await this.#whole();
+    if (untouched) return this.#asItCame();
     const edits = { edit, version, webhook: tail !== undefined };
     if (this.#ended && this.#heldBytes <= wholeBytes) {
       const whole = join(this.#held);
@@ -104,14 +118,46 @@ export class Body {
       return fault ? whole : join(await filled(frames, tail));
     }
     const editor = core.editor(edits);
-    const stream = this.#stream;
-    if (!this.#ended && stream !== null) return edited(this.#held, stream, editor, tail && this.#noting(tail));
+    if (!this.#ended && this.#stream !== null) return this.#edited(editor, tail && this.#noting(tail));
     try {
       const frames = this.#held.flatMap((chunk) => editor.push(chunk));
       return join(await filled([...frames, ...editor.close()], tail));
     } finally {
       editor.close();
     }
+  }
+
+  /**
+   * Whether the same body can be sent once more. What the client has yet to send is
+   * awaited; the request that carried the body must have ended or been cancelled.
+   */
+  async resendable(): Promise<boolean> {
+    if (this.#stream === null) return true;
+    await this.#pump;
+    if (this.#ended || this.#dropped || !this.#pump) return this.#ended && !this.#dropped;
+    try {
+      for await (const _ of this.#rest()) if (this.#dropped) return false;
+    } catch {
+      return false; // the client went away
+    }
+    return true;
+  }
+
+  /** Whether all of the body has been read, or there is none. */
+  get complete(): boolean {
+    return this.#ended || this.#stream === null;
+  }
+
+  /** Lets go of what is held: the body is not sent again. */
+  release(): void {
+    this.#keep = 0;
+    this.#drop();
+  }
+
+  #drop(): void {
+    this.#held = [];
+    this.#dropped = true;
+    budget.give(this);
   }
 
   #noting(tail: Tail): Tail {
@@ -126,58 +172,81 @@ export class Body {
   }
 
   #asItCame(): BodyInit | null {
-    if (this.#ended) return join(this.#held);
     const stream = this.#stream;
-    if (stream === null || this.#heldBytes === 0) return stream;
+    if (this.#ended) return join(this.#held);
+    if (stream === null) return null;
+    const kept = !(this.#length > this.#keep) && this.#keep > 0;
+    if (!kept && this.#heldBytes === 0) {
+      this.#dropped = true;
+      return stream;
+    }
     const length = this.#length;
     const through = Number.isNaN(length) ? new IdentityTransformStream() : new FixedLengthStream(length);
-    return prepend(this.#held, stream, through);
-  }
-}
-
-/** A stream of what was held, then the rest. */
-function prepend(
-  held: Uint8Array[],
-  rest: ReadableStream<Uint8Array>,
-  through: IdentityTransformStream,
-): ReadableStream {
-  const write = async () => {
-    const writer = through.writable.getWriter();
-    for (const chunk of held) if (chunk.length > 0) await writer.write(chunk);
-    writer.releaseLock();
-    await rest.pipeTo(through.writable);
-  };
-  // Whoever reads the stream sees the failure; here it has nobody to be told.
-  write().catch(() => undefined);
-  return through.readable;
-}
-
-/** A stream of what was held and the rest, edited; the editor is closed however it ends. */
-function edited(
-  held: Uint8Array[],
-  rest: ReadableStream<Uint8Array>,
-  editor: Editor,
-  tail: Tail | undefined,
-): ReadableStream {
-  const through = new IdentityTransformStream();
-  const write = async () => {
-    const writer = through.writable.getWriter();
-    const send = async (frames: Frame[]) => {
-      for (const piece of await filled(frames, tail)) await writer.write(piece);
+    const write = async () => {
+      const writer = through.writable.getWriter();
+      for (const chunk of this.#held) if (chunk.length > 0) await writer.write(chunk);
+      if (kept) {
+        for await (const chunk of this.#rest()) {
+          await writer.write(chunk);
+          if (this.#dropped) break;
+        }
+        if (this.#ended) return writer.close();
+      }
+      this.#drop();
+      writer.releaseLock();
+      await stream.pipeTo(through.writable); // without JavaScript
     };
+    this.#pump = write().catch((error: unknown) => through.writable.abort(error).catch(() => undefined));
+    return through.readable;
+  }
+
+  /** A stream of what was held and the rest, edited; the editor is closed however it ends. */
+  #edited(editor: Editor, tail: Tail | undefined): ReadableStream {
+    const through = new IdentityTransformStream();
+    const write = async () => {
+      const writer = through.writable.getWriter();
+      const send = async (frames: Frame[]) => {
+        for (const piece of await filled(frames, tail)) await writer.write(piece);
+      };
+      try {
+        for (const chunk of this.#held) await send(editor.push(chunk));
+        for await (const chunk of this.#rest()) await send(editor.push(chunk));
+        await send(editor.close());
+        await writer.close();
+      } catch (error) {
+        await writer.abort(error);
+      } finally {
+        editor.close();
+      }
+    };
+    this.#pump = write().catch(() => undefined);
+    return through.readable;
+  }
+
+  /** The chunks that are still to come, kept as long as there is room. */
+  async *#rest(): AsyncGenerator<Uint8Array, void, undefined> {
+    const stream = this.#stream;
+    if (stream === null) return;
+    if (this.#heldBytes > this.#keep) this.#drop();
+    const reader = stream.getReader();
     try {
-      for (const chunk of held) await send(editor.push(chunk));
-      for await (const chunk of rest) await send(editor.push(chunk));
-      await send(editor.close());
-      await writer.close();
-    } catch (error) {
-      await writer.abort(error);
+      while (!this.#ended) {
+        const { done, value } = await reader.read();
+        this.#ended = done;
+        if (value === undefined) continue;
+        if (!this.#dropped) this.#keepChunk(value);
+        yield value;
+      }
     } finally {
-      editor.close();
+      reader.releaseLock();
     }
-  };
-  write().catch(() => undefined);
-  return through.readable;
+  }
+
+  #keepChunk(chunk: Uint8Array): void {
+    const fits = this.#heldBytes + chunk.length <= this.#keep && budget.take(this, chunk.length, Date.now());
+    if (fits) this.#hold(chunk);
+    else this.#drop();
+  }
 }
 
 /** The bytes of frames whose slots are a tail's. */

@@ -25,6 +25,8 @@ export interface Passage {
   secrets: string[]; // that went upstream
   context?: Context; // of the seal by which the client asks
   sealed?: string; // that seal, if it is a prediction's
+  call?: AbortController; // of the upstream that is being asked
+  gone?: boolean; // the client went away
 }
 
 /** Who answers a request, and why; no bucket where nothing was decided. */
