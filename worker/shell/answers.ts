@@ -68,25 +68,29 @@ export class Read {
   #whole?: Answered;
   #listed: Facts[] = []; // of predictions that this isolate knows
 
-  constructor(
-    private readonly p: Passage,
-    private readonly response: Response,
-    private readonly source: Source,
-  ) {}
+  readonly #p: Passage;
+  readonly #response: Response;
+  readonly #source: Source;
+
+  constructor(p: Passage, response: Response, source: Source) {
+    this.#p = p;
+    this.#response = response;
+    this.#source = source;
+  }
 
   async begin(): Promise<void> {
     await this.#hold();
-    const { core } = this.p;
+    const { core } = this.#p;
     try {
-      if (this.#rest) this.#answer = core.answer(this.source.shape);
-      else this.#learn((this.#whole = core.answerWhole(this.source.shape, join(this.#held))));
+      if (this.#rest) this.#answer = core.answer(this.#source.shape);
+      else this.#learn((this.#whole = core.answerWhole(this.#source.shape, join(this.#held))));
     } catch (error) {
       if (!(error instanceof Trap)) throw error; // else it passes as it came
     }
   }
 
   async #hold(): Promise<void> {
-    const reader = (this.response.body as ReadableStream<Uint8Array>).getReader();
+    const reader = (this.#response.body as ReadableStream<Uint8Array>).getReader();
     for (let bytes = 0; bytes <= wholeBytes;) {
       const { done, value } = await reader.read();
       if (done) return;
@@ -97,19 +101,19 @@ export class Read {
   }
 
   #learn({ facts, listed }: { facts: Facts; listed: Facts[] }): void {
-    const { route, request, core } = this.p;
+    const { route, request, core } = this.#p;
     this.#listed.push(...listed.filter(({ id }) => made.of(id) !== undefined));
-    if (this.source.shape !== Shape.prediction) return;
+    if (this.#source.shape !== Shape.prediction) return;
     const synchronous = route.creates && /(^|[,;\s])wait\b/i.test(request.headers.get("prefer") ?? "");
     this.facts = facts;
-    this.ended = core.ended(facts, this.response.status, synchronous);
+    this.ended = core.ended(facts, this.#response.status, synchronous);
   }
 
   /** The answer for the client. */
   async pass(told?: Told): Promise<Response> {
     const context = await this.#whose(told);
-    const { asked, loaded = told?.loaded, target = told?.servedBy } = this.source;
-    const filler = new Filler(this.p, { asked, loaded, target, context, sealed: this.p.sealed });
+    const { asked, loaded = told?.loaded, target = told?.servedBy } = this.#source;
+    const filler = new Filler(this.#p, { asked, loaded, target, context, sealed: this.#p.sealed });
     const answer = await this.#body(filler, context);
     const location = answer.headers.get("location");
     if (location !== null) answer.headers.set("location", await filler.location(location, answer.status));
@@ -118,7 +122,8 @@ export class Read {
 
   /** Whose prediction the answer is about. */
   async #whose(told: Told | undefined): Promise<Context | undefined> {
-    const { p, facts } = this;
+    const { facts } = this;
+    const p = this.#p;
     if (told) return { ...contextOf(p, told), i: facts?.id };
     if (p.context || p.route.action !== Action.prediction) return p.context;
     const known = made.of(p.route.prediction);
@@ -127,7 +132,7 @@ export class Read {
   }
 
   async #body(filler: Filler, context: Context | undefined): Promise<Response> {
-    const { response } = this;
+    const response = this.#response;
     if (this.#held.length === 0) return new Response(response.body, response);
     if (this.#rest) return withBody(response, this.#stream(this.#rest, filler, context));
     const bytes = join(this.#held);
@@ -167,22 +172,23 @@ export class Read {
         answer?.close();
       }
     };
-    this.p.ctx.waitUntil(write().catch((error: unknown) => log("answer", { error: String(error) })));
+    this.#p.ctx.waitUntil(write().catch((error: unknown) => log("answer", { error: String(error) })));
     return through.readable;
   }
 
   /** Keeps what the whole answer has told. */
   #conclude(context: Context | undefined): void {
-    const { p, facts, ended, response } = this;
+    const { facts, ended } = this;
+    const [p, { status }] = [this.#p, this.#response];
     for (const seen of this.#listed) {
       const whose = made.of(seen.id);
-      const how = p.core.ended(seen, response.status, false);
-      if (whose && how !== "") recordEnd(p, whose, endOf(seen, how, response.status));
+      const how = p.core.ended(seen, status, false);
+      if (whose && how !== "") recordEnd(p, whose, endOf(seen, how, status));
     }
     if (!context || !facts?.id) return;
     const known = { ...context, i: facts.id };
     if (p.route.creates || p.sealed) made.remember(known);
-    if (ended !== "") recordEnd(p, known, endOf(facts, ended, response.status));
+    if (ended !== "") recordEnd(p, known, endOf(facts, ended, status));
   }
 }
 

@@ -28,11 +28,12 @@ export class Filler {
   #get?: URL; // where it is, if a model server says so
   #seals = new Map<string, Promise<string | undefined>>();
   readonly #base: string;
+  readonly #p: Passage;
+  readonly #about: Subject;
 
-  constructor(
-    private readonly p: Passage,
-    private readonly about: Subject,
-  ) {
+  constructor(p: Passage, about: Subject) {
+    this.#p = p;
+    this.#about = about;
     this.#base = replicateBase(p.env);
     this.#id = about.context?.i ?? "";
   }
@@ -64,19 +65,19 @@ export class Filler {
 
   /** Where a Location header leads. */
   async location(text: string, status: number): Promise<string> {
-    const url = parsed(text, this.about.asked);
+    const url = parsed(text, this.#about.asked);
     if (url === undefined) return text;
     const rest = apiRest(url, this.#base);
-    const method = status === 307 || status === 308 ? this.p.request.method : "";
+    const method = status === 307 || status === 308 ? this.#p.request.method : "";
     if (this.#own(url)) return (await this.#at("at", url, method)) ?? text;
     return rest === undefined ? text : this.#here("/v1" + rest);
   }
 
-  #here = (path: string) => this.p.url.origin + path;
+  #here = (path: string) => this.#p.url.origin + path;
 
   /** The URL, if it is on the host of the model server that answered. */
   #own(url: URL | undefined): URL | undefined {
-    const { loaded, target } = this.about;
+    const { loaded, target } = this.#about;
     return url && target?.url && targetAt(url, loaded) !== undefined ? url : undefined;
   }
 
@@ -85,7 +86,7 @@ export class Filler {
    * which a model server's predictions are found at all.
    */
   async #sealedID(id: string): Promise<string> {
-    if (!this.p.entry.held && !this.about.target?.url) return id;
+    if (!this.#p.entry.held && !this.#about.target?.url) return id;
     const sealed = await this.#sealed(id);
     return sealed === undefined ? id : `${id}~${sealed}`;
   }
@@ -121,7 +122,7 @@ export class Filler {
     const at = text.indexOf(ownWebhook);
     if (at < 0) return text;
     try {
-      const { h } = await unseal(this.p.env, text.slice(at + ownWebhook.length), "webhook", 0);
+      const { h } = await unseal(this.#p.env, text.slice(at + ownWebhook.length), "webhook", 0);
       return h || null;
     } catch {
       return text; // another worker's
@@ -130,7 +131,7 @@ export class Filler {
 
   /** The seal of a prediction whose maker is known. That by which the client asked is kept: its id must stay the same. */
   #sealed(id: string): Promise<string | undefined> {
-    const { context, sealed } = this.about;
+    const { context, sealed } = this.#about;
     if (context === undefined) return Promise.resolve(undefined);
     if (sealed !== undefined && context.i === id) return Promise.resolve(sealed);
     let made = this.#seals.get(id);
@@ -143,9 +144,9 @@ export class Filler {
 
   /** Where a model server's prediction is asked for; "" for one of Replicate's. */
   #home(id: string): string {
-    if (!this.about.target?.url) return "";
+    if (!this.#about.target?.url) return "";
     if (this.#get) return this.#get.href;
-    const url = new URL(this.about.asked);
+    const url = new URL(this.#about.asked);
     const path = url.pathname.replace(/\/$/, "");
     const home = `/${encodeURIComponent(id)}`;
     if (path.endsWith(home)) return url.origin + path + url.search;
@@ -160,10 +161,10 @@ export class Filler {
 
   /** A seal of the same prediction is the same in every answer. */
   #seal(purpose: Purpose, more: Partial<Context>): Promise<string | undefined> {
-    const { context } = this.about;
-    const c = context?.c ?? this.p.entry.client;
+    const { context } = this.#about;
+    const c = context?.c ?? this.#p.entry.client;
     const t = context?.t ?? Math.floor(Date.now() / 1000);
     const x = context?.x ?? t + validS;
-    return seal(this.p.env, { ...context, c, t, x, l: "", m: "", ...more, p: purpose });
+    return seal(this.#p.env, { ...context, c, t, x, l: "", m: "", ...more, p: purpose });
   }
 }
