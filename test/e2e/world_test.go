@@ -41,10 +41,14 @@ type world struct {
 }
 
 type worldOptions struct {
-	Worker string
-	Places int
-	Vars   map[string]string
-	Models []string // owner/name, each with a stable and a canary version
+	Worker   string
+	Places   int
+	Vars     map[string]string
+	Secrets  map[string]string
+	Limits   []string // rate-limit bindings, as stack.Options has them
+	Trust    string   // file of certificates that the worker trusts
+	Models   []string // owner/name, each with a stable and a canary version
+	Upstream func(*upstream.Options)
 }
 
 // newWorld starts one. Tests mostly wait, so those with a world of their own run
@@ -52,7 +56,11 @@ type worldOptions struct {
 func newWorld(t *testing.T, o worldOptions) *world {
 	t.Helper()
 	t.Parallel()
-	up, err := upstream.New(upstream.Options{Catalog: catalog(o.Models), Seed: 1})
+	asked := upstream.Options{Catalog: catalog(o.Models), Seed: 1}
+	if o.Upstream != nil {
+		o.Upstream(&asked)
+	}
+	up, err := upstream.New(asked)
 	require.NoError(t, err)
 	require.NoError(t, up.Start("127.0.0.1:0"))
 	t.Cleanup(func() { require.NoError(t, up.Close()) })
@@ -67,7 +75,9 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	}
 	_, err = os.Stat("../../.build/worker/index.js")
 	require.NoError(t, err, "the worker is not built: run make bundle")
-	s, err := stack.Start(t.Context(), stack.Options{Worker: o.Worker, Places: o.Places, Vars: vars, TimeScale: timeScale})
+	s, err := stack.Start(t.Context(), stack.Options{
+		Worker: o.Worker, Places: o.Places, Vars: vars, Secrets: o.Secrets, Limits: o.Limits, Trust: o.Trust, TimeScale: timeScale,
+	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, s.Close())
