@@ -44,6 +44,12 @@ func resolveService(n uint32) uint32 { return done(core.ResolveService(n)) }
 //go:wasmexport load
 func load(documentBytes, haltBytes uint32) uint32 { return done(core.Load(documentBytes, haltBytes)) }
 
+//go:wasmexport access
+func access(n uint32) uint32 { return done(core.Access(n)) }
+
+//go:wasmexport headers
+func headers(n uint32) uint32 { return done(core.Headers(n)) }
+
 //go:wasmexport release
 func release(handle uint32) { core.Release(handle) }
 

@@ -149,37 +149,37 @@ func (r *reader) headers(object jsonstream.Value, prefix string) []Header {
 }
 
 func (a *Access) check(prefix string, c *checker) {
-	c.require(prefix+"token", a.Token == "" || isSecret(a.Token), secretForm)
-	c.require(prefix+"token", a.Token == "" || len(a.Keys) > 0 || a.JWT != nil, "needs keys or jwt beside it: nobody could come in")
-	c.require(prefix+"keys", len(a.Keys) <= MaxKeys, "give at most "+strconv.Itoa(MaxKeys))
+	c.require(prefix, "token", a.Token == "" || isSecret(a.Token), secretForm)
+	c.require(prefix, "token", a.Token == "" || len(a.Keys) > 0 || a.JWT != nil, "needs keys or jwt beside it: nobody could come in")
+	c.require(prefix, "keys", len(a.Keys) <= MaxKeys, "give at most 256")
 	for i, key := range a.Keys {
 		field := keyField(prefix, i)
-		c.require(field+".name", IsSegment(key.Name), "give a name of 1 to 100 letters, digits, '.', '_' and '-'")
-		c.require(field+".sha256", IsVersionID(key.SHA256), "give the SHA-256 of the key, 64 hexadecimal digits in lower case")
+		c.require(field, ".name", IsSegment(key.Name), "give a name of 1 to 100 letters, digits, '.', '_' and '-'")
+		c.require(field, ".sha256", IsVersionID(key.SHA256), "give the SHA-256 of the key, 64 hexadecimal digits in lower case")
 		for _, other := range a.Keys[:min(i, MaxKeys)] {
-			c.require(field+".name", key.Name != other.Name, quote(key.Name)+" is there twice")
+			c.require(field, ".name", key.Name != other.Name, quote(key.Name)+" is there twice")
 		}
 	}
-	c.require(prefix+"rate_limit", a.RateLimit == "" || isConstant(a.RateLimit), bindingForm)
+	c.require(prefix, "rate_limit", a.RateLimit == "" || isConstant(a.RateLimit), bindingForm)
 	if a.JWT != nil {
 		a.JWT.check(prefix+"jwt.", c)
 	}
 }
 
 func (j *JWT) check(prefix string, c *checker) {
-	c.require(prefix+"algorithms", len(j.Algorithms) > 0, "give "+algorithmList)
+	c.require(prefix, "algorithms", len(j.Algorithms) > 0, "give "+algorithmList)
 	shared := false
 	for _, name := range j.Algorithms {
-		c.require(prefix+"algorithms", name == "HS256" || name == "RS256" || name == "ES256", quote(name)+" is not allowed: give "+algorithmList)
+		c.require(prefix, "algorithms", name == "HS256" || name == "RS256" || name == "ES256", quote(name)+" is not allowed: give "+algorithmList)
 		shared = shared || name == "HS256"
 	}
-	c.require(prefix+"algorithms", !shared || len(j.Algorithms) == 1, "HS256 must stand alone, lest a public key be taken for its secret")
-	c.require(prefix+"algorithms", !shared || j.JWKS == "", "HS256 needs key, not jwks")
-	c.require(prefix[:len(prefix)-1], (j.JWKS == "") != (j.Key == ""), "give exactly one of jwks and key")
-	c.require(prefix+"jwks", j.JWKS == "" || isKeysURL(j.JWKS), "write https://, a host and a path, without query or fragment")
-	c.require(prefix+"key", j.Key == "" || isSecret(j.Key), secretForm)
+	c.require(prefix, "algorithms", !shared || len(j.Algorithms) == 1, "HS256 must stand alone, lest a public key be taken for its secret")
+	c.require(prefix, "algorithms", !shared || j.JWKS == "", "HS256 needs key, not jwks")
+	c.require(prefix[:len(prefix)-1], "", (j.JWKS == "") != (j.Key == ""), "give exactly one of jwks and key")
+	c.require(prefix, "jwks", j.JWKS == "" || isKeysURL(j.JWKS), "write https://, a host and a path, without query or fragment")
+	c.require(prefix, "key", j.Key == "" || isSecret(j.Key), secretForm)
 	for _, part := range [...]struct{ name, value string }{{"issuer", j.Issuer}, {"audience", j.Audience}, {"user", j.User}} {
-		c.require(prefix+part.name, isPlain(part.value), plainText)
+		c.require(prefix, part.name, isPlain(part.value), plainText)
 	}
 }
 
@@ -194,15 +194,15 @@ func isKeysURL(text string) bool {
 func checkHeaders(headers []Header, prefix string, c *checker) {
 	for i, h := range headers {
 		field := prefix + h.Name
-		c.require(field, isHeaderName(h.Name), headerNameForm)
-		c.require(field, !isReserved(h.Name), "is set by the worker itself")
+		c.require(field, "", isHeaderName(h.Name), headerNameForm)
+		c.require(field, "", !isReserved(h.Name), "is set by the worker itself")
 		if strings.HasPrefix(h.Value, secretPrefix) {
-			c.require(field, isSecret(h.Value), secretForm)
+			c.require(field, "", isSecret(h.Value), secretForm)
 		} else {
-			c.require(field, h.Value != "" && isPlain(h.Value), plainText)
+			c.require(field, "", h.Value != "" && isPlain(h.Value), plainText)
 		}
 		for _, other := range headers[:i] {
-			c.require(field, h.Name != other.Name, "is there twice")
+			c.require(field, "", h.Name != other.Name, "is there twice")
 		}
 	}
 }
@@ -217,6 +217,8 @@ func isReserved(name string) bool {
 
 // isSecret reports whether text is secret:NAME. The worker's own secrets are not
 // to be had: a document is written by more people than hold them.
+//
+//go:noinline
 func isSecret(text string) bool {
 	name, found := strings.CutPrefix(text, secretPrefix)
 	return found && isConstant(name)
@@ -224,6 +226,8 @@ func isSecret(text string) bool {
 
 // isConstant reports whether text is a binding's name, [A-Z][A-Z0-9_]*, and not
 // one of the worker's own.
+//
+//go:noinline
 func isConstant(text string) bool {
 	for i := 0; i < len(text); i++ {
 		c := text[i]
@@ -236,6 +240,8 @@ func isConstant(text string) bool {
 }
 
 // isPlain reports whether text fits a header as it is.
+//
+//go:noinline
 func isPlain(text string) bool {
 	for i := 0; i < len(text); i++ {
 		if text[i] < ' ' || text[i] > '~' {

@@ -117,7 +117,7 @@ func (r *reader) fallback(root jsonstream.Value) *Fallback {
 		f.On = 0
 		for _, name := range r.texts(list, prefix+"on", causeList) {
 			cause := parseCause(name)
-			r.c.require(prefix+"on", cause != 0, quote(name)+" is no cause: give "+causeList)
+			r.c.require(prefix, "on", cause != 0, quote(name)+" is no cause: give "+causeList)
 			f.On |= cause
 		}
 	}
@@ -133,9 +133,9 @@ func (f *Fallback) check(c *checker) {
 	if f == nil {
 		return
 	}
-	c.require("fallback.max_body_bytes", f.MaxBodyBytes >= 0 && f.MaxBodyBytes <= MaxBodyBytes, "give 0 to 8388608")
-	c.require("fallback.breaker_failures", f.BreakerFailures >= 0 && f.BreakerFailures <= MaxBreakerFailures, "give 1 to 1000, or 0 for no breaker")
-	c.require("fallback.breaker_retry_ms", f.BreakerRetryMS >= 1 && f.BreakerRetryMS <= MaxTimeMS, timeRange)
+	c.require("", "fallback.max_body_bytes", f.MaxBodyBytes >= 0 && f.MaxBodyBytes <= MaxBodyBytes, "give 0 to 8388608")
+	c.require("", "fallback.breaker_failures", f.BreakerFailures >= 0 && f.BreakerFailures <= MaxBreakerFailures, "give 1 to 1000, or 0 for no breaker")
+	c.require("", "fallback.breaker_retry_ms", f.BreakerRetryMS >= 1 && f.BreakerRetryMS <= MaxTimeMS, timeRange)
 }
 
 func (w *writer) fallback(f *Fallback) {

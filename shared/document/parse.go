@@ -53,7 +53,7 @@ func parse(data []byte) (*Document, []string, error) {
 	}
 	r := reader{c: &c}
 	if schema := r.integer(root, "", "schema"); schema != Schema {
-		c.add("schema", "this Perch reads schema "+strconv.Itoa(Schema)+"; upgrade the worker or write the document with schema "+strconv.Itoa(Schema))
+		c.add("schema", "this Perch reads schema 1; upgrade the worker or write the document with schema 1")
 		return nil, nil, c.err()
 	}
 	d := r.document(root)
@@ -181,6 +181,7 @@ func (r *reader) percentage(root jsonstream.Value) int {
 	return basisPoints
 }
 
+//go:noinline
 func (r *reader) text(object jsonstream.Value, prefix, name string) string {
 	v, found := object.Get(name)
 	if !found {
@@ -192,6 +193,7 @@ func (r *reader) text(object jsonstream.Value, prefix, name string) string {
 	return v.Text
 }
 
+//go:noinline
 func (r *reader) integer(object jsonstream.Value, prefix, name string) int64 {
 	v, found := object.Get(name)
 	if !found {
@@ -205,6 +207,8 @@ func (r *reader) integer(object jsonstream.Value, prefix, name string) int64 {
 }
 
 // integerInto replaces a default by what is given.
+//
+//go:noinline
 func (r *reader) integerInto(n *int64, object jsonstream.Value, prefix, name string) {
 	if _, found := object.Get(name); found {
 		*n = r.integer(object, prefix, name)
@@ -212,6 +216,8 @@ func (r *reader) integerInto(n *int64, object jsonstream.Value, prefix, name str
 }
 
 // milliseconds reads a time limit; 0 is none given.
+//
+//go:noinline
 func (r *reader) milliseconds(object jsonstream.Value, prefix, name string) int64 {
 	n := r.integer(object, prefix, name)
 	if _, found := object.Get(name); found && n == 0 {
@@ -221,6 +227,8 @@ func (r *reader) milliseconds(object jsonstream.Value, prefix, name string) int6
 }
 
 // texts reads a list of strings.
+//
+//go:noinline
 func (r *reader) texts(list jsonstream.Value, field, form string) []string {
 	var texts []string
 	for _, item := range list.Items {
@@ -235,6 +243,7 @@ func (r *reader) texts(list jsonstream.Value, field, form string) []string {
 	return texts
 }
 
+//go:noinline
 func (r *reader) boolean(object jsonstream.Value, prefix, name string) bool {
 	v, found := object.Get(name)
 	if found && v.Kind != jsonstream.True && v.Kind != jsonstream.False {
@@ -243,6 +252,7 @@ func (r *reader) boolean(object jsonstream.Value, prefix, name string) bool {
 	return v.Kind == jsonstream.True
 }
 
+//go:noinline
 func (r *reader) object(parent jsonstream.Value, prefix, name string) jsonstream.Value {
 	v, found := parent.Get(name)
 	if found && v.Kind != jsonstream.BeginObject {
@@ -252,6 +262,8 @@ func (r *reader) object(parent jsonstream.Value, prefix, name string) jsonstream
 }
 
 // known notes every member that is not among names.
+//
+//go:noinline
 func (r *reader) known(object jsonstream.Value, prefix string, names ...string) {
 	for _, m := range object.Members {
 		found := false

@@ -3,7 +3,6 @@ package document
 import (
 	"errors"
 	"strconv"
-	"strings"
 )
 
 const percentageRange = "give 0 to 100 with at most two decimals"
@@ -12,7 +11,7 @@ const percentageRange = "give 0 to 100 with at most two decimals"
 // returns it in basis points.
 func ParsePercentage(text string) (int, error) {
 	refused := errors.New("percentage " + quote(text) + " is not allowed: " + percentageRange)
-	whole, decimals, point := strings.Cut(text, ".")
+	whole, decimals, point := Cut(text, '.')
 	if whole == "" || len(whole) > 3 || point && (decimals == "" || len(decimals) > 2) {
 		return 0, refused
 	}
@@ -26,10 +25,14 @@ func ParsePercentage(text string) (int, error) {
 // FormatPercentage writes basis points as a percentage, such as "5" or "12.5".
 func FormatPercentage(basisPoints int) string {
 	text := strconv.Itoa(basisPoints / 100)
-	if rest := basisPoints % 100; rest != 0 {
-		text += "." + strings.TrimRight(strconv.Itoa(100 + rest)[1:], "0")
+	switch rest := basisPoints % 100; {
+	case rest == 0:
+		return text
+	case rest%10 == 0:
+		return text + "." + strconv.Itoa(rest/10)
+	default:
+		return text + "." + strconv.Itoa(100 + rest)[1:]
 	}
-	return text
 }
 
 // parseDigits reads a whole number of at most 18 digits. strconv.ParseInt would

@@ -11,7 +11,16 @@ const timeRange = "give 1 to 600000 milliseconds"
 // that begins with the field and says what is allowed.
 type Invalid struct{ Problems []string }
 
-func (e *Invalid) Error() string { return strings.Join(e.Problems, "; ") }
+func (e *Invalid) Error() string {
+	text := ""
+	for i, problem := range e.Problems {
+		if i > 0 {
+			text += "; "
+		}
+		text += problem
+	}
+	return text
+}
 
 // Validate reports an *Invalid, or nil.
 func (d *Document) Validate() error {
@@ -19,15 +28,15 @@ func (d *Document) Validate() error {
 	if _, err := ParseService(d.Service.String()); err != nil {
 		c.add("", err.Error())
 	}
-	c.require("rollout", IsSegment(d.Rollout), "give the rollout an id of 1 to 100 letters, digits, '.', '_' and '-'")
-	c.require("generation", d.Generation >= 0, "must be 0 or more")
-	c.require("mode", d.Mode == ModeCanary, "must be "+quote(ModeCanary))
-	c.require("percentage", d.BasisPoints >= 0 && d.BasisPoints <= 10_000, percentageRange)
-	c.require("salt", d.Salt != "" && len(d.Salt) <= 100, "give 1 to 100 characters, fixed for the life of the rollout")
-	c.require("unattended_after_ms", d.UnattendedAfterMS >= 0, "give epoch milliseconds, or leave it out")
-	c.milliseconds("timeout_ms", d.TimeoutMS)
-	c.milliseconds("idle_timeout_ms", d.IdleTimeoutMS)
-	c.require("outcomes", d.Outcomes == "" || d.Outcomes == OutcomesWebhook, "must be "+quote(OutcomesWebhook)+", or be left out")
+	c.require("", "rollout", IsSegment(d.Rollout), "give the rollout an id of 1 to 100 letters, digits, '.', '_' and '-'")
+	c.require("", "generation", d.Generation >= 0, "must be 0 or more")
+	c.require("", "mode", d.Mode == ModeCanary, `must be "canary"`)
+	c.require("", "percentage", d.BasisPoints >= 0 && d.BasisPoints <= 10_000, percentageRange)
+	c.require("", "salt", d.Salt != "" && len(d.Salt) <= 100, "give 1 to 100 characters, fixed for the life of the rollout")
+	c.require("", "unattended_after_ms", d.UnattendedAfterMS >= 0, "give epoch milliseconds, or leave it out")
+	c.milliseconds("", "timeout_ms", d.TimeoutMS)
+	c.milliseconds("", "idle_timeout_ms", d.IdleTimeoutMS)
+	c.require("", "outcomes", d.Outcomes == "" || d.Outcomes == OutcomesWebhook, `must be "webhook", or be left out`)
 	d.Fallback.check(&c)
 	d.checkTargets(&c)
 	d.checkRules(&c)
@@ -39,15 +48,15 @@ func (d *Document) Validate() error {
 }
 
 func (d *Document) checkTargets(c *checker) {
-	c.require("targets.stable", d.Target(Stable) >= 0, "is missing: name what answers everyone who is not on the canary")
+	c.require("", "targets.stable", d.Target(Stable) >= 0, "is missing: name what answers everyone who is not on the canary")
 	if d.BasisPoints > 0 {
-		c.require("targets.canary", d.Target(Canary) >= 0, "is missing, but the percentage is above 0")
+		c.require("", "targets.canary", d.Target(Canary) >= 0, "is missing, but the percentage is above 0")
 	}
-	c.require("targets", len(d.Targets) <= MaxTargets, "give at most "+strconv.Itoa(MaxTargets))
+	c.require("", "targets", len(d.Targets) <= MaxTargets, "give at most 32")
 	for i, t := range d.Targets {
 		field := "targets." + t.Name
-		c.require(field, IsSegment(t.Name), "target names are letters, digits, '.', '_' and '-'")
-		c.require(field, d.Target(t.Name) == i, "is there twice")
+		c.require(field, "", IsSegment(t.Name), "target names are letters, digits, '.', '_' and '-'")
+		c.require(field, "", d.Target(t.Name) == i, "is there twice")
 		t.check(field, d.Service.Kind, c)
 		d.checkFallback(t, field+".fallback", c)
 	}
@@ -60,22 +69,22 @@ func (t Target) check(field string, kind Kind, c *checker) {
 			set++
 		}
 	}
-	c.require(field, set == 1, "give exactly one of version, deployment, model and url")
-	c.require(field, kind != KindHTTP || t.URL != "", "an http service needs a url")
-	c.require(field+".credentials", !t.Credentials || t.URL != "", "is for url targets: Replicate always gets the client's credentials")
+	c.require(field, "", set == 1, "give exactly one of version, deployment, model and url")
+	c.require(field, "", kind != KindHTTP || t.URL != "", "an http service needs a url")
+	c.require(field, ".credentials", !t.Credentials || t.URL != "", "is for url targets: Replicate always gets the client's credentials")
 	if t.Version != "" {
-		name, id, named := strings.Cut(t.Version, ":")
+		name, id, named := Cut(t.Version, ':')
 		if !named {
 			id = t.Version
 		}
-		c.require(field+".version", IsVersionID(id) && (!named || IsOwnerName(name)), "write owner/name:id or the id alone, 64 hexadecimal digits")
+		c.require(field, ".version", IsVersionID(id) && (!named || IsOwnerName(name)), "write owner/name:id or the id alone, 64 hexadecimal digits")
 	}
-	c.require(field+".deployment", t.Deployment == "" || IsOwnerName(t.Deployment), "write owner/name")
-	c.require(field+".model", t.Model == "" || IsOwnerName(t.Model), "write owner/name")
-	c.require(field+".url", t.URL == "" || isBaseURL(t.URL), "write http:// or https://, a host and perhaps a path, without query or fragment")
-	c.milliseconds(field+".timeout_ms", t.TimeoutMS)
-	c.milliseconds(field+".idle_timeout_ms", t.IdleTimeoutMS)
-	c.require(field+".headers", len(t.Headers) <= MaxHeaders, "give at most "+strconv.Itoa(MaxHeaders))
+	c.require(field, ".deployment", t.Deployment == "" || IsOwnerName(t.Deployment), "write owner/name")
+	c.require(field, ".model", t.Model == "" || IsOwnerName(t.Model), "write owner/name")
+	c.require(field, ".url", t.URL == "" || isBaseURL(t.URL), "write http:// or https://, a host and perhaps a path, without query or fragment")
+	c.milliseconds(field, ".timeout_ms", t.TimeoutMS)
+	c.milliseconds(field, ".idle_timeout_ms", t.IdleTimeoutMS)
+	c.require(field, ".headers", len(t.Headers) <= MaxHeaders, "give at most 32")
 	checkHeaders(t.Headers, field+".headers.", c)
 }
 
@@ -90,8 +99,8 @@ func (d *Document) checkFallback(t Target, field string, c *checker) {
 	case t.Name:
 		c.add(field, "names its own target")
 	}
-	c.require(field, t.Name != Stable && t.Name != Canary, "is for targets of rules: the canary falls back to stable, and stable to none")
-	c.require(field, d.Target(t.Fallback) >= 0, "names no target: "+quote(t.Fallback))
+	c.require(field, "", t.Name != Stable && t.Name != Canary, "is for targets of rules: the canary falls back to stable, and stable to none")
+	c.require(field, "", d.Target(t.Fallback) >= 0, "names no target: "+quote(t.Fallback))
 }
 
 func isBaseURL(text string) bool {
@@ -99,29 +108,29 @@ func isBaseURL(text string) bool {
 	if !found {
 		rest, found = strings.CutPrefix(text, "http://")
 	}
-	host, _, _ := strings.Cut(rest, "/")
+	host, _, _ := Cut(rest, '/')
 	for i := 0; i < len(text); i++ {
-		if text[i] <= ' ' || text[i] >= 0x7f {
+		if c := text[i]; c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
 			return false
 		}
 	}
-	return found && host != "" && host[0] != ':' && !strings.ContainsAny(host, "@\\") && !strings.ContainsAny(rest, "?#")
+	return found && host != "" && host[0] != ':' && strings.IndexByte(host, '@') < 0 && strings.IndexByte(host, '\\') < 0
 }
 
 func (d *Document) checkRules(c *checker) {
-	c.require("rules", len(d.Rules) <= MaxRules, "give at most "+strconv.Itoa(MaxRules))
+	c.require("", "rules", len(d.Rules) <= MaxRules, "give at most 32")
 	for i, r := range d.Rules {
 		field := "rules[" + strconv.Itoa(i) + "]"
-		c.require(field+".header", isHeaderName(r.Header), headerNameForm)
-		c.require(field+".use", d.Target(r.Use) >= 0, "names no target: "+quote(r.Use))
+		c.require(field, ".header", isHeaderName(r.Header), headerNameForm)
+		c.require(field, ".use", d.Target(r.Use) >= 0, "names no target: "+quote(r.Use))
 	}
 }
 
 func (d *Document) checkUser(c *checker) {
-	c.require("user.header", isHeaderName(d.User.Header), headerNameForm)
-	c.require("user.cookie", isHeaderName(d.User.Cookie), "give a cookie's name in lower case")
+	c.require("", "user.header", isHeaderName(d.User.Header), headerNameForm)
+	c.require("", "user.cookie", isHeaderName(d.User.Cookie), "give a cookie's name in lower case")
 	from := d.User.From
-	c.require("user.from", from == "" || from == FromToken || from == FromAddress, "must be token or address, or be left out")
+	c.require("", "user.from", from == "" || from == FromToken || from == FromAddress, "must be token or address, or be left out")
 }
 
 func isHeaderName(text string) bool {
@@ -136,6 +145,7 @@ func isHeaderName(text string) bool {
 
 type checker struct{ problems []string }
 
+//go:noinline
 func (c *checker) add(field, problem string) {
 	if field != "" {
 		problem = field + ": " + problem
@@ -143,16 +153,19 @@ func (c *checker) add(field, problem string) {
 	c.problems = append(c.problems, problem)
 }
 
-func (c *checker) require(field string, holds bool, problem string) {
+//go:noinline
+func (c *checker) require(prefix, name string, holds bool, problem string) {
 	if !holds {
-		c.add(field, problem)
+		c.add(prefix+name, problem)
 	}
 }
 
-func (c *checker) milliseconds(field string, n int64) {
-	c.require(field, n >= 0 && n <= MaxTimeMS, timeRange)
+//go:noinline
+func (c *checker) milliseconds(prefix, name string, n int64) {
+	c.require(prefix, name, n >= 0 && n <= MaxTimeMS, timeRange)
 }
 
+//go:noinline
 func (c *checker) err() error {
 	if len(c.problems) == 0 {
 		return nil
@@ -160,6 +173,7 @@ func (c *checker) err() error {
 	return &Invalid{Problems: c.problems}
 }
 
+//go:noinline
 func quote(text string) string {
 	if len(text) > 80 {
 		text = text[:80] + "…"

@@ -5,6 +5,7 @@
 package reactor
 
 import (
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -107,20 +108,53 @@ func (r *Reactor) ResolveService(n uint32) uint32 {
 // why the document cannot be used.
 func (r *Reactor) Load(documentBytes, haltBytes uint32) uint32 {
 	if uint64(documentBytes)+uint64(haltBytes) > InputBytes {
-		r.text = append(r.text[:0], document.ErrTooLarge.Error()...)
-		r.Output = r.text
-		return 0
+		return r.refused(document.ErrTooLarge)
 	}
 	d, err := document.Parse(r.Input[:documentBytes])
 	if err != nil {
-		r.text = append(r.text[:0], err.Error()...)
-		r.Output = r.text
-		return 0
+		return r.refused(err)
 	}
 	halted := string(r.Input[documentBytes : documentBytes+haltBytes])
-	r.text = appendPlan(r.text[:0], d)
-	r.Output = r.text
+	w := planWriter{r.text[:0]}
+	w.plan(d)
+	r.written(&w)
 	return r.states.add(router.State{Document: d, Halted: halted})
+}
+
+// Access reads n bytes of access rules and leaves them in Output as a plan has
+// them; it returns 0 and leaves the reason there, if they cannot be used.
+func (r *Reactor) Access(n uint32) uint32 {
+	access, err := document.ParseAccess(r.Input[:min(n, InputBytes)])
+	if err != nil {
+		return r.refused(err)
+	}
+	w := planWriter{r.text[:0]}
+	w.access(access)
+	return r.written(&w)
+}
+
+// Headers is Access for headers to add to requests.
+func (r *Reactor) Headers(n uint32) uint32 {
+	headers, err := document.ParseHeaders(r.Input[:min(n, InputBytes)])
+	if err != nil {
+		return r.refused(err)
+	}
+	w := planWriter{r.text[:0]}
+	w.headers(headers)
+	return r.written(&w)
+}
+
+func (r *Reactor) written(w *planWriter) uint32 {
+	r.text = w.out
+	r.Output = r.text
+	return 1
+}
+
+// refused leaves the reason in Output.
+func (r *Reactor) refused(err error) uint32 {
+	r.text = append(r.text[:0], err.Error()...)
+	r.Output = r.text
+	return 0
 }
 
 // Release forgets a document.
@@ -177,8 +211,21 @@ func (r *Reactor) input(n uint32) string {
 
 func (r *Reactor) fields(n uint32) fields { return fields{r.input(n)} }
 
+//go:noinline
 func (r *Reactor) add(text string) {
 	r.text = append(append(r.text, separator), text...)
+}
+
+func (r *Reactor) addInt(n int) {
+	r.text = strconv.AppendInt(append(r.text, separator), int64(n), 10)
+}
+
+// appendHex appends n as 16 hexadecimal digits.
+func appendHex(dst []byte, n uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		dst = append(dst, "0123456789abcdef"[n>>shift&15])
+	}
+	return dst
 }
 
 type fields struct{ rest string }

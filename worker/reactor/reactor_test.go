@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"encoding/json"
+	"maps"
 	"strings"
 	"testing"
 
@@ -49,23 +50,58 @@ func TestPlan(t *testing.T) {
 	id := strings.Repeat("a", 64)
 	r := new(Reactor)
 	load(t, r, `{"schema":1,"service":"acme/flux","rollout":"r.1","generation":7,"mode":"canary","percentage":12.5,"salt":"\"\u0001é",
-		"targets":{"stable":{"version":"acme/flux:`+id+`"},"canary":{"deployment":"acme/next"},"person":{"url":"https://p.example/b","credentials":true}},
+		"targets":{"stable":{"version":"acme/flux:`+id+`"},"canary":{"deployment":"acme/next"},
+			"person":{"url":"https://p.example/b","credentials":true,"headers":{"x-k":"secret:K","x-l":"\"a\""},"fallback":"stable","timeout_ms":5,"idle_timeout_ms":6}},
 		"rules":[{"header":"x-a","equals":"1","use":"person"},{"header":"x-b","equals":"2","use":"canary"}],
-		"user":{"header":"x-me","cookie":"who","from":"address"},"overrides":true}`, "")
+		"user":{"header":"x-me","cookie":"who","from":"address"},"overrides":true,"outcomes":"webhook","fallback":{"max_body_bytes":7},
+		"access":{"token":"secret:T","keys":[{"name":"a","sha256":"`+id+`"},{"name":"b","sha256":"`+id+`"}],
+			"jwt":{"algorithms":["RS256","ES256"],"jwks":"https://i.example/keys","issuer":"i"},"rate_limit":"L"}}`, "")
 	var got any
 	require.NoError(t, json.Unmarshal(r.Output, &got), string(r.Output))
-	target := func(name, path, url, version string, credentials bool) any {
-		return map[string]any{"name": name, "index": "model:acme/flux|" + name, "path": path, "url": url, "version": version, "credentials": credentials}
+	target := func(at int, name, path, url, version string, more map[string]any) any {
+		target := map[string]any{
+			"name": name, "at": float64(at), "index": "model:acme/flux|" + name, "path": path, "url": url, "version": version, "credentials": false,
+			"fallback": -1.0, "timeoutMS": 0.0, "idleMS": 30000.0, "headers": []any{},
+		}
+		maps.Copy(target, more)
+		return target
 	}
 	require.Equal(t, map[string]any{
 		"service": "model:acme/flux", "rollout": "r.1", "generation": 7.0, "percentage": 12.5,
 		"from": "address", "cookie": "who", "overrides": true, "headers": []any{"x-me", "x-a", "x-b"},
+		"outcomes": "webhook", "fallback": map[string]any{"maxBodyBytes": 7.0},
+		"access": map[string]any{
+			"token": "secret:T", "rateLimit": "L",
+			"keys": []any{map[string]any{"name": "a", "sha256": id}, map[string]any{"name": "b", "sha256": id}},
+			"jwt": map[string]any{
+				"algorithms": []any{"RS256", "ES256"}, "jwks": "https://i.example/keys", "key": "", "issuer": "i", "audience": "", "user": "sub",
+			},
+		},
 		"targets": []any{
-			target("stable", "/predictions", "", "acme/flux:"+id, false),
-			target("canary", "/deployments/acme/next/predictions", "", "", false),
-			target("person", "", "https://p.example/b", "", true),
+			target(0, "stable", "/predictions", "", "acme/flux:"+id, nil),
+			target(1, "canary", "/deployments/acme/next/predictions", "", "", map[string]any{"fallback": 0.0, "timeoutMS": 30000.0}),
+			target(2, "person", "", "https://p.example/b", "", map[string]any{"credentials": true, "fallback": 0.0, "timeoutMS": 5.0, "idleMS": 6.0,
+				"headers": []any{[]any{"x-k", "secret:K"}, []any{"x-l", `"a"`}}}),
 		},
 	}, got)
+
+	load(t, r, benchDocument, "")
+	require.NoError(t, json.Unmarshal(r.Output, &got), string(r.Output))
+	require.Nil(t, got.(map[string]any)["access"])
+	require.Contains(t, got, "access")
+}
+
+// TestWorkersOwn: what the worker's variables hold is read like a document's parts.
+func TestWorkersOwn(t *testing.T) {
+	r := new(Reactor)
+	require.Equal(t, uint32(1), r.Access(r.write(`{"rate_limit":"L"}`)))
+	require.Equal(t, `{"token":"","keys":[],"jwt":null,"rateLimit":"L"}`, string(r.Output))
+	require.Zero(t, r.Access(r.write(`{"token":"r8_x"}`)))
+	require.Contains(t, string(r.Output), "token: write secret:NAME")
+	require.Equal(t, uint32(1), r.Headers(r.write(`{"a":"1","b":"secret:B"}`)))
+	require.Equal(t, `[["a","1"],["b","secret:B"]]`, string(r.Output))
+	require.Zero(t, r.Headers(r.write(`{"host":"a"}`)))
+	require.Equal(t, "host: is set by the worker itself", string(r.Output))
 }
 
 // TestLoadRefuses: a document that cannot be used has no handle, and a reason.

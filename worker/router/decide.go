@@ -111,12 +111,15 @@ func identify(u *document.User, q *Request) (id string, isNew bool) {
 func cookie(header, name string) string {
 	for header != "" {
 		var pair string
-		pair, header, _ = strings.Cut(header, ";")
+		pair, header, _ = document.Cut(header, ';')
 		for pair != "" && pair[0] == ' ' {
 			pair = pair[1:]
 		}
 		if value, found := strings.CutPrefix(pair, name); found && value != "" && value[0] == '=' {
-			return strings.TrimRight(value[1:], " ")
+			for value[len(value)-1] == ' ' {
+				value = value[:len(value)-1]
+			}
+			return value[1:]
 		}
 	}
 	return ""

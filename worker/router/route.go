@@ -176,7 +176,7 @@ type Lookup struct {
 // ResolveVersion reads the version of a POST /v1/predictions body: an id,
 // owner/name:id, or owner/name. It reports false for anything else.
 func ResolveVersion(version string) (Lookup, bool) {
-	name, id, found := strings.Cut(version, ":")
+	name, id, found := document.Cut(version, ':')
 	switch {
 	case found && document.IsOwnerName(name) && document.IsVersionID(id):
 		return Lookup{Alias: document.AliasKey("version", id)}, true

@@ -1,10 +1,6 @@
 package router
 
-import (
-	"strings"
-
-	"perch/shared/document"
-)
+import "perch/shared/document"
 
 // Edit is what happens to the top-level "version" of a request's body.
 type Edit uint8
@@ -26,7 +22,7 @@ func EditFor(t *document.Target, endpoint Endpoint, version string) Edit {
 		if endpoint == EndpointPredictions && version == t.Version {
 			return EditNone
 		}
-		_, id, _ := strings.Cut(version, ":")
+		_, id, _ := document.Cut(version, ':')
 		if endpoint == EndpointPredictions && version != "" && (version == t.VersionID() || id == t.VersionID()) {
 			return EditNone
 		}

@@ -174,12 +174,26 @@ export class WasmCore extends WasmBodies implements Core {
 
   report(): void {}
 
-  access(): Access {
-    throw new Unusable("the core does not answer this yet");
+  access(text: string): Access {
+    return this.#read(text, (core, n) => core.exports.access(n)) as Access;
   }
 
-  headers(): Target["headers"] {
-    throw new Unusable("the core does not answer this yet");
+  headers(text: string): Target["headers"] {
+    return this.#read(text, (core, n) => core.exports.headers(n)) as Target["headers"];
+  }
+
+  /** What the core makes of a text, as JSON. */
+  #read(text: string, read: (core: Instance, n: number) => number): unknown {
+    return this.call((core) => {
+      let n: number;
+      try {
+        n = core.write(text);
+      } catch {
+        throw new Unusable("it is larger than 64 KiB");
+      }
+      if (read(core, n) === 0) throw new Unusable(core.text());
+      return JSON.parse(core.text());
+    });
   }
 
   classify(status: number, failure: number) {

@@ -15,6 +15,8 @@ export interface Exports extends BodyExports {
   resolve_version(n: number): number;
   resolve_service(n: number): number;
   load(documentBytes: number, haltBytes: number): number;
+  access(n: number): number;
+  headers(n: number): number;
   release(handle: number): void;
   decide(handle: number, n: number, nowHigh: number, nowLow: number, endpoint: number): number;
   stable(handle: number, n: number, endpoint: number): number;

@@ -22,6 +22,10 @@ func (n *native) call(name string, a ...uint32) uint32 {
 		return r.ResolveService(a[0])
 	case "load":
 		return r.Load(a[0], a[1])
+	case "access":
+		return r.Access(a[0])
+	case "headers":
+		return r.Headers(a[0])
 	case "release":
 		r.Release(a[0])
 	case "decide":
