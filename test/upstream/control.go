@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // Log returns all requests that the log holds, oldest first.
@@ -57,7 +58,7 @@ func (s *Server) SetHTTPBehavior(name string, b Behavior) error {
 
 // SetDeployment makes the deployment (owner/name) run the version.
 func (s *Server) SetDeployment(name, versionID string) error {
-	if err := s.catalog.setDeployment(name, versionID); err != nil {
+	if err := s.catalog.setDeployment(name, versionID, time.Now()); err != nil {
 		return fmt.Errorf("set deployment %s: %w", name, err)
 	}
 	return nil
@@ -67,7 +68,7 @@ func (s *Server) SetDeployment(name, versionID string) error {
 func (s *Server) SetRateLimit(limit RateLimit) error { return s.limiter.set(limit) }
 
 func (s *Server) versionActor(id string) (*actor, error) {
-	if v := s.catalog.versions[id]; v != nil {
+	if v := s.catalog.version(id); v != nil {
 		return v.actor, nil
 	}
 	return nil, fmt.Errorf("find version %s: none of this catalog", id)

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"errors"
 	"net/http"
 	"time"
 )
@@ -27,7 +26,11 @@ func (s *Server) createByModel(x *exchange) {
 func (s *Server) createByDeployment(x *exchange) {
 	s.create(x, false, func(createBody) (target, *problem) {
 		name := x.ownerAndName()
-		v := s.catalog.deployment(name)
+		d := s.catalog.deployment(name)
+		if d == nil {
+			return target{}, problemNotFound
+		}
+		v := s.catalog.version(d.version)
 		if v == nil {
 			return target{}, problemNotFound
 		}
@@ -80,12 +83,9 @@ func (s *Server) create(x *exchange, wantsVersion bool, resolve func(createBody)
 }
 
 func (x *exchange) createBody(wantsVersion bool) (createBody, *problem) {
-	raw, err := x.body()
-	if errors.Is(err, errTooLarge) {
-		return createBody{}, &problem{Detail: err.Error(), Status: http.StatusRequestEntityTooLarge}
-	}
-	if err != nil {
-		return createBody{}, &problem{Detail: "read body: " + err.Error(), Status: http.StatusBadRequest}
+	raw, bad := x.wholeBody()
+	if bad != nil {
+		return createBody{}, bad
 	}
 	body, bad := parseCreate(raw, wantsVersion)
 	if bad == nil && len(body.input) <= 64<<10 {
@@ -109,7 +109,7 @@ func (s *Server) start(x *exchange, t target, body createBody, f fate, lifetime 
 	p := &prediction{
 		version: t.version, shown: t.shown, deployment: t.deployment, input: body.input,
 		tokens: outputTokens(t.version, body.input, f.outputBytes), created: x.now, changed: make(chan struct{}),
-		webhook: body.webhook, origin: s.origin(x.r),
+		webhook: body.webhook, origin: s.origin(x.r), streams: s.streams(),
 	}
 	if lifetime > 0 {
 		p.deadline = x.now.Add(s.scaled(lifetime))
@@ -120,9 +120,7 @@ func (s *Server) start(x *exchange, t target, body createBody, f fate, lifetime 
 	p.plan(f)
 	s.predictions.add(p)
 	x.note(func(e *Entry) { e.Prediction = p.id })
-	if p.webhook.url != "" {
-		s.background.Go(func() { s.notify(p) })
-	}
+	s.tell(p)
 	return p
 }
 

@@ -121,11 +121,10 @@ func (x *exchange) waitOr(d time.Duration, changed <-chan struct{}) bool {
 
 // digest reads the body to its end without keeping it.
 func (x *exchange) digest() (n int64, sum string, err error) {
-	h := sha256.New()
-	n, err = io.Copy(h, x.r.Body)
-	sum = hex.EncodeToString(h.Sum(nil))
-	x.noteBody(n, sum)
-	return n, sum, err
+	body := newHashing(x.r.Body)
+	_, err = io.Copy(io.Discard, body)
+	x.noteBody(body.n, body.sum())
+	return body.n, body.sum(), err
 }
 
 const maxBody = 100 << 20

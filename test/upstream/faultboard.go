@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -124,17 +123,17 @@ func (s *Server) faultTargets() map[string]bool {
 	for _, o := range Operations() {
 		known["operation:"+o.ID] = true
 	}
+	for name := range s.catalog.http {
+		known["http:"+name] = true
+	}
+	s.catalog.mu.RLock()
+	defer s.catalog.mu.RUnlock()
 	for id := range s.catalog.versions {
 		known[id] = true
 	}
 	for name := range s.catalog.models {
 		known["model:"+name] = true
 	}
-	for name := range maps.Keys(s.catalog.http) {
-		known["http:"+name] = true
-	}
-	s.catalog.mu.RLock()
-	defer s.catalog.mu.RUnlock()
 	for name := range s.catalog.deployments {
 		known["deployment:"+name] = true
 	}

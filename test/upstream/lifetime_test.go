@@ -150,14 +150,12 @@ func TestListPages(t *testing.T) {
 }
 
 func TestStoreForgetsTheOldest(t *testing.T) {
-	store := newPredictionStore(2, 1)
+	store := newPredictionStore(2, 1, 1)
 	all := []*prediction{{}, {}, {}}
 	for _, p := range all {
 		store.add(p)
 	}
 	require.Nil(t, store.get(all[0].id))
 	require.Same(t, all[2], store.get(all[2].id))
-	found, next := store.page(1, "", time.Time{}, time.Time{})
-	require.Equal(t, all[2:], found)
-	require.Equal(t, all[2].id, next)
+	require.Equal(t, []*prediction{all[2], all[1]}, store.between(time.Time{}, time.Time{}))
 }

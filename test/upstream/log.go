@@ -12,6 +12,7 @@ type Entry struct {
 	At          time.Time       `json:"at"`
 	Method      string          `json:"method"`
 	Path        string          `json:"path"`
+	Target      string          `json:"target"` // path and query as they came, percent-encoding and all
 	Query       string          `json:"query,omitempty"`
 	Host        string          `json:"host"`
 	Header      http.Header     `json:"header"`               // without what every HTTP client sends
@@ -45,7 +46,7 @@ func (s *Server) begin(r *http.Request) *Entry {
 		}
 	}
 	e := Entry{
-		At: time.Now(), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery, Host: r.Host, Header: header,
+		At: time.Now(), Method: r.Method, Path: r.URL.Path, Target: r.URL.RequestURI(), Query: r.URL.RawQuery, Host: r.Host, Header: header,
 	}
 	return s.log.add(func(seq int) *Entry {
 		e.Seq = seq

@@ -63,14 +63,15 @@ func TestTableIsReplicates(t *testing.T) {
 func TestAnswersAreReplicates(t *testing.T) {
 	schemas := compile(t, readDescription(t))
 	for _, o := range Operations() {
-		if !o.Answered {
-			continue
+		e := examples[o.ID]
+		if e.empty || e.answer != "" {
+			continue // not JSON
 		}
 		t.Run(o.ID, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := demo(t)
-				path := pathOf(t, s, o)
-				schemas.check(t, o, ask(s, o.Method, path, examples[o.ID].body, "Prefer: wait"))
+				s := exampleServer(t)
+				path, body, headers := e.call(t, s, o)
+				schemas.check(t, o, ask(s, o.Method, path, body, append(headers, "Prefer: wait")...))
 			})
 		})
 	}
@@ -129,7 +130,7 @@ func TestProblemsAreReplicates(t *testing.T) {
 		404: ask(s, "GET", "/v1/predictions/nobody", ""),
 		422: ask(s, "POST", "/v1/predictions", "{}"),
 		429: ask(s, "POST", "/v1/predictions", "{}"),
-		501: ask(s, "GET", "/v1/hardware", ""),
+		403: ask(s, "DELETE", "/v1/models/acme/flux", ""),
 	} {
 		require.Equal(t, status, got.status)
 		schemas.validate(t, "#/paths/~1files/post/responses/413/content/application~1problem+json/schema", got.body)
@@ -202,8 +203,11 @@ func (s schemaSet) check(t *testing.T, o Operation, got reply) {
 
 // withOutput adds the one required property that asynchronous creates were seen to lack.
 func withOutput(t *testing.T, o Operation, body []byte) []byte {
+	if !o.Creates {
+		return body
+	}
 	object := reply{body: body}.object(t)
-	if _, has := object["output"]; o.Creates && !has && object["status"] == "starting" {
+	if _, has := object["output"]; !has && object["status"] == "starting" {
 		object["output"] = nil
 	}
 	changed, err := json.Marshal(object)

@@ -14,8 +14,10 @@ type Operation struct {
 	ID       string
 	Creates  bool  // starts a prediction
 	Statuses []int // that Replicate documents
-	Answered bool  // by the stand-in; else it gives 501
 }
+
+// open says whether the URL alone lets a call in.
+func (o Operation) open() bool { return o.ID == "files.download" }
 
 func (o Operation) call() Call {
 	switch {
@@ -46,11 +48,11 @@ func parseOperations(table string) ([]Operation, error) {
 	var operations []Operation
 	for i, line := range lines[1:] {
 		fields := strings.Split(line, "\t")
-		if len(fields) != 6 {
-			return nil, fmt.Errorf("line %d: %d columns, want 6", i+2, len(fields))
+		if len(fields) != 5 {
+			return nil, fmt.Errorf("line %d: %d columns, want 5", i+2, len(fields))
 		}
 		o := Operation{
-			Method: fields[0], Path: fields[1], ID: fields[2], Creates: fields[3] == "yes", Answered: fields[5] == "yes",
+			Method: fields[0], Path: fields[1], ID: fields[2], Creates: fields[3] == "yes",
 		}
 		for text := range strings.SplitSeq(fields[4], ",") {
 			status, err := strconv.Atoi(text)
@@ -64,11 +66,37 @@ func parseOperations(table string) ([]Operation, error) {
 	return operations, nil
 }
 
-// handlers are the operations that the stand-in answers.
+// handlers has one for each operation.
 func (s *Server) handlers() map[string]func(*exchange) {
 	return map[string]func(*exchange){
 		"account.get":                    s.getAccount,
+		"files.list":                     s.listFiles,
+		"files.create":                   s.createFile,
+		"files.get":                      s.getFile,
+		"files.delete":                   s.deleteFile,
+		"files.download":                 s.downloadFile,
+		"hardware.list":                  s.listHardware,
+		"collections.list":               s.listCollections,
+		"collections.get":                s.getCollection,
+		"search":                         s.search,
+		"deployments.list":               s.listDeployments,
+		"deployments.create":             s.createDeployment,
+		"deployments.get":                s.getDeployment,
+		"deployments.update":             s.updateDeployment,
+		"deployments.delete":             s.deleteDeployment,
+		"models.list":                    s.listModels,
+		"models.create":                  s.createModel,
+		"models.search":                  s.searchModels,
 		"models.get":                     s.getModel,
+		"models.update":                  s.updateModel,
+		"models.delete":                  s.deleteModel,
+		"models.readme.get":              s.getReadme,
+		"models.examples.list":           s.listExamples,
+		"models.versions.delete":         s.deleteVersion,
+		"trainings.create":               s.createTraining,
+		"trainings.list":                 s.listTrainings,
+		"trainings.get":                  s.getTraining,
+		"trainings.cancel":               s.cancelTraining,
 		"models.versions.list":           s.listVersions,
 		"models.versions.get":            s.getVersion,
 		"predictions.create":             s.createByVersion,

@@ -30,6 +30,9 @@ func (p *prediction) emitted(now time.Time) int {
 // outputAt is the output property: null until there is something.
 func (p *prediction) outputAt(now time.Time) json.RawMessage {
 	null := json.RawMessage("null")
+	if p.training != nil {
+		return null // it has its own
+	}
 	if p.version.Streams {
 		n := p.emitted(now)
 		if n == 0 {

@@ -29,7 +29,9 @@ type prediction struct {
 	deployment string
 	input      json.RawMessage
 	webhook    webhook
-	origin     string // what URLs told to the webhook begin with
+	streams    string    // what URLs of streams begin with; empty for what others do
+	training   *training // nil for predictions
+	origin     string    // what URLs told to the webhook begin with
 	tokens     []string
 	created    time.Time
 	deadline   time.Time // zero without Cancel-After

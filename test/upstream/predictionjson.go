@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"time"
@@ -92,10 +93,22 @@ func (p *prediction) synchronous(now time.Time, origin string) predictionJSON {
 }
 
 // show is p as its webhook sees it: as a GET shows it.
-func (p *prediction) show(now time.Time, keep time.Duration) any { return p.read(now, p.origin, keep) }
+func (p *prediction) show(now time.Time, keep time.Duration) any {
+	if p.training != nil {
+		return p.readTraining(now, p.origin, keep)
+	}
+	return p.read(now, p.origin, keep)
+}
 
 // unfinished is p, all its output there, just before it is known to have ended.
-func (p *prediction) unfinished(now time.Time) any { return p.synchronous(now, p.origin) }
+func (p *prediction) unfinished(now time.Time) any {
+	if p.training != nil {
+		j := p.readTraining(now, p.origin, math.MaxInt64)
+		j.Status, j.CompletedAt, j.Metrics = statusProcessing, "", nil
+		return j
+	}
+	return p.synchronous(now, p.origin)
+}
 
 func (p *prediction) base(origin string) predictionJSON {
 	j := predictionJSON{
@@ -108,7 +121,7 @@ func (p *prediction) base(origin string) predictionJSON {
 		},
 	}
 	if p.version.Streams {
-		j.URLs.Stream = origin + "/v1/streams/" + p.id + "-" + p.secret
+		j.URLs.Stream = cmp.Or(p.streams, origin) + "/v1/streams/" + p.id + "-" + p.secret
 	}
 	if !p.deadline.IsZero() {
 		j.Deadline = timestamp(p.deadline)

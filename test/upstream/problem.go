@@ -32,6 +32,10 @@ func invalidInput(detail string) *problem {
 	return &problem{Title: "Input validation failed", Detail: detail, Status: http.StatusUnprocessableEntity}
 }
 
+func forbidden(detail string) *problem {
+	return &problem{Title: "Permission denied", Detail: detail, Status: http.StatusForbidden}
+}
+
 func (p *problem) write(w http.ResponseWriter) {
 	writeJSON(w, "application/problem+json", p.Status, p)
 }

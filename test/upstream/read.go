@@ -39,15 +39,6 @@ func (p *prediction) target() target {
 	return target{version: p.version, shown: p.shown, deployment: p.deployment}
 }
 
-const pageSize = 100
-
-// page is one page of a list. Previous is always null: pages lead forward only.
-type page[T any] struct {
-	Next     *string `json:"next"`
-	Previous *string `json:"previous"`
-	Results  []T     `json:"results"`
-}
-
 func (s *Server) listPredictions(x *exchange) {
 	query := x.r.URL.Query()
 	from, err := queryTime(query, "created_after")
@@ -56,22 +47,16 @@ func (s *Server) listPredictions(x *exchange) {
 		x.fail(invalidInput("- created_after and created_before are date-times such as 2026-01-31T12:00:00Z"))
 		return
 	}
-	answer := page[predictionJSON]{Results: []predictionJSON{}}
-	if query.Get("source") == "web" { // nothing here was made on the web
-		x.answer(http.StatusOK, answer)
-		return
+	var found []*prediction
+	if query.Get("source") != "web" { // nothing here was made on the web
+		found = s.predictions.between(from, to)
 	}
-	found, next := s.predictions.page(pageSize, query.Get("cursor"), from, to)
-	for _, p := range found {
-		answer.Results = append(answer.Results, p.read(x.now, s.origin(x.r), s.scaled(dataKept)))
-	}
-	if next != "" {
-		query.Set("cursor", next)
-		link := s.origin(x.r) + "/v1/predictions?" + query.Encode()
-		answer.Next = &link
-	}
-	x.answer(http.StatusOK, answer)
+	paginate(s, x, found, (*prediction).key, func(p *prediction) predictionJSON {
+		return p.read(x.now, s.origin(x.r), s.scaled(dataKept))
+	})
 }
+
+func (p *prediction) key() string { return p.id }
 
 func queryTime(query url.Values, name string) (time.Time, error) {
 	if query.Get(name) == "" {

@@ -22,7 +22,7 @@ type createBody struct {
 func parseCreate(body []byte, wantsVersion bool) (createBody, *problem) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil || fields == nil {
-		return createBody{}, &problem{Title: "Bad request", Detail: "The body is not a JSON object", Status: 400}
+		return createBody{}, problemNoObject
 	}
 	var parsed createBody
 	var complaints []string

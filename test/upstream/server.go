@@ -1,4 +1,4 @@
-// Package upstream stands in for Replicate's prediction API, and for plain HTTP model servers, with latencies and
+// Package upstream stands in for Replicate's HTTP API, and for plain HTTP model servers, with latencies and
 // failures on demand. It knows what it was asked: its log of requests is the oracle of tests.
 //
 // The API is under /v1, the plain model servers under /http/{name}/, the controls under /_upstream/.
@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,10 +24,12 @@ type Options struct {
 	Seed      uint64    // of latencies, failures and ids
 	Scale     float64   // Replicate's seconds per local second, for the times listed below; 0 means 1
 	BaseURL   string    // what URLs in answers begin with, before /v1; by default the request's scheme and host
+	StreamURL string    // what URLs of streams begin with, before /v1; by default as BaseURL
 	Tokens    []string  // valid API tokens; none means that every token is valid
 	RateLimit RateLimit // of the API, off by default
 	LogLimit  int       // entries that each log keeps, the newest; 0 means 100000
 
+	PageSize          int          // of lists; 0 means 100
 	AllowHTTPWebhooks bool         // else only https is accepted, as Replicate does
 	WebhookClient     *http.Client // sends webhooks, e.g. one that trusts a test's certificate; redirects are never followed
 }
@@ -44,6 +48,7 @@ type Server struct {
 	options     Options
 	catalog     *catalog
 	predictions *predictionStore
+	trainings   *predictionStore
 	log         history[Entry]
 	limiter     *limiter
 	deliveries  history[Delivery]
@@ -53,6 +58,7 @@ type Server struct {
 	webhookSecret string
 	webhookClient *http.Client
 
+	files  *fileStore
 	faults *faultBoard
 	heldMu sync.Mutex
 	held   []int // sockets of RefusedURL
@@ -60,9 +66,8 @@ type Server struct {
 	background sync.WaitGroup
 	closing    context.Context
 	close      context.CancelFunc
-	server     *http.Server
-	listener   net.Listener
-	served     chan error
+	listening  []listening
+	streamURL  atomic.Pointer[string]
 }
 
 // New returns a server that does not listen yet. It refuses a catalog that contradicts itself.
@@ -76,20 +81,30 @@ func New(o Options) (*Server, error) {
 	if o.LogLimit == 0 {
 		o.LogLimit = 100_000
 	}
+	if o.PageSize == 0 {
+		o.PageSize = 100
+	}
+	if o.PageSize < 0 {
+		return nil, fmt.Errorf("make upstream: page size is %d, use at least 1", o.PageSize)
+	}
 	if o.LogLimit < 0 {
 		return nil, fmt.Errorf("make upstream: log limit is %d, use at least 1", o.LogLimit)
 	}
-	o.BaseURL = strings.TrimSuffix(o.BaseURL, "/")
-	catalog, err := newCatalog(o.Catalog, o.Seed, time.Now())
+	o.BaseURL, o.StreamURL = strings.TrimSuffix(o.BaseURL, "/"), strings.TrimSuffix(o.StreamURL, "/")
+	catalog, err := newCatalog(o.Catalog, o.Seed)
 	if err != nil {
 		return nil, fmt.Errorf("make upstream: %w", err)
 	}
 	s := &Server{
-		options: o, catalog: catalog, predictions: newPredictionStore(keptPredictions, o.Seed),
-		log: history[Entry]{limit: o.LogLimit}, limiter: &limiter{scale: o.Scale},
-		deliveries:    history[Delivery]{limit: o.LogLimit},
-		faults:        newFaultBoard(o.Seed),
+		options: o, catalog: catalog, predictions: newPredictionStore(keptPredictions, o.Seed, 1),
+		trainings: newPredictionStore(keptPredictions, o.Seed, 3),
+		log:       history[Entry]{limit: o.LogLimit}, limiter: &limiter{scale: o.Scale},
+		deliveries: history[Delivery]{limit: o.LogLimit},
+		faults:     newFaultBoard(o.Seed), files: newFileStore(o.Seed),
 		webhookSecret: newWebhookSecret(o.Seed, "default"), webhookClient: newWebhookClient(o.WebhookClient),
+	}
+	if o.StreamURL != "" {
+		s.streamURL.Store(&o.StreamURL)
 	}
 	s.limiter.window = s.scaled(time.Minute)
 	if err := s.limiter.set(o.RateLimit); err != nil {
@@ -123,6 +138,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.servePlain(s.exchange(rec, r), name)
 		return
 	}
+	if path.Clean(r.URL.Path) != r.URL.Path { // which the mux would redirect
+		problemNotFound.write(rec)
+		return
+	}
 	s.api.ServeHTTP(rec, r)
 }
 
@@ -138,30 +157,19 @@ func (s *Server) apiRoutes() *http.ServeMux {
 	}
 	handlers := s.handlers()
 	for _, o := range Operations() {
-		h, ok := handlers[o.ID]
-		if !ok {
-			h = unanswered(o)
-		}
-		handle(o.Method+" /v1"+o.Path, s.admitted(o, h))
+		handle(o.Method+" /v1"+o.Path, s.admitted(o, handlers[o.ID]))
 	}
 	handle("GET /v1/streams/{stream}", s.streamPrediction)
 	handle("/", func(x *exchange) { x.fail(problemNotFound) })
 	return mux
 }
 
-func unanswered(o Operation) func(*exchange) {
-	return func(x *exchange) {
-		x.fail(&problem{
-			Title: "Not implemented", Detail: "The stand-in does not answer " + o.ID + " yet", Status: http.StatusNotImplemented,
-		})
-	}
-}
-
 // admitted lets calls with a valid token through, as many as the rate limit allows.
 func (s *Server) admitted(o Operation, h func(*exchange)) func(*exchange) {
 	return func(x *exchange) {
 		t := token(x.r.Header)
-		if t == "" || len(s.options.Tokens) > 0 && !slices.Contains(s.options.Tokens, t) {
+		known := len(s.options.Tokens) == 0 || slices.Contains(s.options.Tokens, t)
+		if (t == "" || !known) && !o.open() {
 			x.fail(problemToken)
 			return
 		}
@@ -186,39 +194,73 @@ func (s *Server) origin(r *http.Request) string {
 	return "http://" + r.Host
 }
 
+// streams is what URLs of streams begin with, or empty for the origin.
+func (s *Server) streams() string {
+	if url := s.streamURL.Load(); url != nil {
+		return *url
+	}
+	return ""
+}
+
+// listening is one address that is served.
+type listening struct {
+	server *http.Server
+	url    string
+	served chan error
+}
+
 // Start listens on addr, or on a free port of 127.0.0.1 when addr is empty, and serves until Close.
 func (s *Server) Start(addr string) error {
+	_, err := s.listen(addr)
+	return err
+}
+
+// StartStreams listens on another address, which stands for the host of streams: from now on the URLs of streams lead
+// there. It answers as the first one does.
+func (s *Server) StartStreams(addr string) error {
+	url, err := s.listen(addr)
+	if err == nil {
+		s.streamURL.Store(&url)
+	}
+	return err
+}
+
+func (s *Server) listen(addr string) (string, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return fmt.Errorf("start upstream: %w", err)
+		return "", fmt.Errorf("start upstream: %w", err)
 	}
-	s.listener, s.served = listener, make(chan error, 1)
-	s.server = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
-	go func() { s.served <- s.server.Serve(listener) }()
-	return nil
+	l := listening{
+		server: &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second},
+		url:    "http://" + listener.Addr().String(), served: make(chan error, 1),
+	}
+	go func() { l.served <- l.server.Serve(listener) }()
+	s.listening = append(s.listening, l)
+	return l.url, nil
 }
 
 // URL is the address that Start chose, without a slash at the end.
-func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
+func (s *Server) URL() string { return s.listening[0].url }
 
-// Close cuts all connections and returns once nothing is served and no webhook is sent any more. It may be called without
-// Start.
+// Close cuts all connections, and returns once nothing is served and no webhook is sent any more. It may be called
+// without Start.
 func (s *Server) Close() error {
 	s.close()
-	defer s.releasePorts()
-	defer s.webhookClient.CloseIdleConnections()
-	defer s.background.Wait()
-	if s.server == nil {
-		return nil
+	var err error
+	for _, l := range s.listening {
+		err = errors.Join(err, l.server.Close())
+		if served := <-l.served; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
 	}
-	err := s.server.Close()
-	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	s.server = nil
+	s.listening = nil
+	s.background.Wait()
+	s.webhookClient.CloseIdleConnections()
+	s.releasePorts()
+	err = errors.Join(err, s.files.close())
 	if err != nil {
 		return fmt.Errorf("close upstream: %w", err)
 	}

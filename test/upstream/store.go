@@ -4,6 +4,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,9 +19,10 @@ type predictionStore struct {
 	order  []*prediction // oldest first
 }
 
-func newPredictionStore(limit int, seed uint64) *predictionStore {
+// newPredictionStore makes one whose ids differ from those of other streams of the same seed.
+func newPredictionStore(limit int, seed, stream uint64) *predictionStore {
 	return &predictionStore{
-		limit: limit, random: rand.New(rand.NewPCG(seed, 1)), byID: map[string]*prediction{},
+		limit: limit, random: rand.New(rand.NewPCG(seed, stream)), byID: map[string]*prediction{},
 	}
 }
 
@@ -28,7 +30,7 @@ func newPredictionStore(limit int, seed uint64) *predictionStore {
 func (s *predictionStore) add(p *prediction) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.id, p.secret = s.name(), s.name()
+	p.id, p.secret = randomName(s.random), randomName(s.random)
 	s.byID[p.id] = p
 	s.order = append(s.order, p)
 	if len(s.order) > s.limit {
@@ -38,11 +40,11 @@ func (s *predictionStore) add(p *prediction) {
 	}
 }
 
-// name is 26 lower-case letters and digits, as Replicate's ids are.
-func (s *predictionStore) name() string {
+// randomName is 26 lower-case letters and digits, as Replicate's ids are.
+func randomName(random *rand.Rand) string {
 	var b [16]byte
-	binary.LittleEndian.PutUint64(b[:8], s.random.Uint64())
-	binary.LittleEndian.PutUint64(b[8:], s.random.Uint64())
+	binary.LittleEndian.PutUint64(b[:8], random.Uint64())
+	binary.LittleEndian.PutUint64(b[8:], random.Uint64())
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
 }
 
@@ -52,25 +54,16 @@ func (s *predictionStore) get(id string) *prediction {
 	return s.byID[id]
 }
 
-// page returns up to n predictions made in [from,to), newest first, that are older than the one with the id before
-// (if any), and the id to go on before; empty on the last page. Zero times do not bound.
-func (s *predictionStore) page(n int, before string, from, to time.Time) (found []*prediction, next string) {
+// between are the predictions made in [from,to), newest first. Zero times do not bound.
+func (s *predictionStore) between(from, to time.Time) []*prediction {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	skipping := before != ""
-	for i := len(s.order) - 1; i >= 0; i-- {
-		p := s.order[i]
-		if skipping {
-			skipping = p.id != before
-			continue
-		}
+	found := []*prediction{}
+	for _, p := range slices.Backward(s.order) {
 		if !from.IsZero() && p.created.Before(from) || !to.IsZero() && !p.created.Before(to) {
 			continue
 		}
-		if len(found) == n {
-			return found, found[n-1].id
-		}
 		found = append(found, p)
 	}
-	return found, ""
+	return found
 }

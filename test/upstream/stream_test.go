@@ -146,3 +146,18 @@ func TestOutputGrowsWhileItStreams(t *testing.T) {
 		require.Equal(t, []int{0, 1, 2, 3}, lengths)
 	})
 }
+
+// Streams may have a host of their own.
+func TestStreamsOfAnotherHost(t *testing.T) {
+	s := demo(t, func(o *Options) { o.StreamURL = "https://stream.test/" })
+	link, _ := streamOf(t, s, createBodyOf(chatStable))
+	require.True(t, strings.HasPrefix(link, "https://stream.test/v1/streams/"), link)
+
+	s = faulty(t)
+	require.NoError(t, s.StartStreams(""))
+	link, _ = streamOf(t, s, createBodyOf(chatStable))
+	require.False(t, strings.HasPrefix(link, s.URL()))
+	got, err := over(t, s, "GET", link, "")
+	require.NoError(t, err)
+	require.Contains(t, string(got.body), "event: done")
+}

@@ -39,6 +39,13 @@ func (s *Server) checkWebhook(text string) *problem {
 	return invalidInput("- webhook: Does not match format 'https-url'")
 }
 
+// tell begins to notify p's webhook if it has one.
+func (s *Server) tell(p *prediction) {
+	if p.webhook.url != "" {
+		s.background.Go(func() { s.notify(p) })
+	}
+}
+
 // notify tells p's webhook what happens to p, until it has ended or s closes. Events come one after the other: news that
 // arise while the receiver takes its time are told together.
 func (s *Server) notify(p *prediction) {

@@ -32,6 +32,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	seed := flags.Uint64("seed", 1, "seed of latencies, failures and ids")
 	scale := flags.Float64("scale", 1, "Replicate's seconds per local second; latencies are not scaled")
 	base := flags.String("base-url", "", "what URLs in answers begin with (default: the request's host)")
+	streams := flags.String("stream-url", "", "what URLs of streams begin with (default: as base-url)")
+	pages := flags.Int("page-size", 0, "entries on a `page` of a list (default 100)")
+	insecure := flags.Bool("http-webhooks", false, "accept webhooks without TLS")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -39,7 +42,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	server, err := upstream.New(upstream.Options{Catalog: c, Seed: *seed, Scale: *scale, BaseURL: *base})
+	server, err := upstream.New(upstream.Options{
+		Catalog: c, Seed: *seed, Scale: *scale, BaseURL: *base, StreamURL: *streams, PageSize: *pages, AllowHTTPWebhooks: *insecure,
+	})
 	if err != nil {
 		return err
 	}
