@@ -89,6 +89,7 @@ func (a *app) commands() []*cli.Command {
 		a.rollbackCommand(),
 		a.promoteCommand(),
 		a.resumeCommand(),
+		a.configureCommand(),
 		a.listCommand(),
 		a.statusCommand(),
 		a.historyCommand(),

@@ -112,6 +112,9 @@ func (a *app) initialize(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if first, err = a.configured(s, first); err != nil {
+		return err
+	}
 	result := initResult{DryRun: s.dryRun}
 	if result.Namespace, err = findNamespace(c.Context, s); err != nil {
 		return err
@@ -169,6 +172,19 @@ func (s settings) firstDocument(stable string) (*document.Document, error) {
 		return nil, invalid(targetHint, "%w", err)
 	}
 	return d, nil
+}
+
+// configured returns a document with the edge settings of the policy in force.
+func (a *app) configured(s settings, d *document.Document) (*document.Document, error) {
+	if d == nil {
+		return nil, nil
+	}
+	p, err := a.policy(s)
+	if err != nil {
+		return nil, err
+	}
+	d, err = p.Edge.Apply(d)
+	return d, configureError(err)
 }
 
 // findNamespace returns the namespace in use: that of the id given, which must

@@ -180,7 +180,7 @@ func (x *session) status(s rollout.State) report.Status {
 func documentStatus(d *document.Document, now time.Time) report.Status {
 	s := report.Status{
 		Service: d.Service.String(), Rollout: d.Rollout, Phase: report.PhaseUnmanaged, Percentage: report.Percentage(d.BasisPoints),
-		Generation: d.Generation, Time: now,
+		Generation: d.Generation, Time: now, Edge: report.NewEdge(d),
 	}
 	if i := d.Target(document.Stable); i >= 0 {
 		s.Stable = d.Targets[i].String()

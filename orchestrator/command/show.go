@@ -155,7 +155,7 @@ func (x *session) list(ctx context.Context) ([]report.Status, error) {
 		one := &session{app: x.app, service: service}
 		o := rollout.Observe(service, values)
 		status := one.observedStatus(o)
-		status.Notes, status.Policy = nil, nil
+		status.Notes, status.Policy, status.Edge = nil, nil, nil
 		list = append(list, status)
 	}
 	return list, nil

@@ -20,7 +20,8 @@ func (a *app) startCommand() *cli.Command {
 		Name: "start", Usage: "begin a rollout at the policy's first step", ArgsUsage: "[service]", Category: "rollout",
 		Description: "A TARGET is version=owner/name:id, deployment=owner/name, model=owner/name or url=https://….\n" +
 			"With url+credentials=https://… the target gets the clients' Authorization and cookies.\n" +
-			"Rules, user settings and further targets of the present document are kept.\n\nExample:\n" +
+			"What the policy file's section edge says is written into the document: targets, rules, user, overrides,\n" +
+			"time limits, fallback, outcomes, access. What it leaves out stays as it is in the present document.\n\nExample:\n" +
 			"  orchestrator start --canary version=acme/flux:5c7d… acme/flux",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "canary", Usage: "the new `TARGET`"},

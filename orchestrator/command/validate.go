@@ -24,7 +24,9 @@ type validation struct {
 	Problems []string `json:"problems,omitempty"`
 	// Policy is a valid policy with its defaults filled in.
 	Policy *policy.Policy `json:"policy,omitempty"`
-	about  string
+	// Edge are the fields of its section edge.
+	Edge  []string `json:"edge,omitempty"`
+	about string
 }
 
 func (a *app) validateCommand() *cli.Command {
@@ -116,7 +118,7 @@ func validateFile(path string) (validation, error) {
 }
 
 func validPolicy(name string, p policy.Policy) validation {
-	return validation{Name: name, Kind: "policy", OK: true, Policy: &p, about: policyTitle(p)}
+	return validation{Name: name, Kind: "policy", OK: true, Policy: &p, Edge: p.Edge.Fields(), about: policyTitle(p)}
 }
 
 func policyTitle(p policy.Policy) string {
@@ -124,7 +126,11 @@ func policyTitle(p policy.Policy) string {
 	for i, step := range p.Steps {
 		steps[i] = document.FormatPercentage(step)
 	}
-	return fmt.Sprintf("steps %s %%, %s each, deadline %s", strings.Join(steps, " → "), p.Bake, p.Deadline)
+	text := fmt.Sprintf("steps %s %%, %s each, deadline %s", strings.Join(steps, " → "), p.Bake, p.Deadline)
+	if !p.Edge.IsEmpty() {
+		text += "; edge sets " + strings.Join(p.Edge.Fields(), ", ")
+	}
+	return text
 }
 
 func validateDocument(name string, text []byte) validation {

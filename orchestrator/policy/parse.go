@@ -69,6 +69,7 @@ func (r *reader) policy(node *yaml.Node, p *Policy) {
 		{"on_inconclusive", r.choice(&p.OnInconclusive, InconclusiveHold, InconclusiveRollback)},
 		{"rollback", r.limits(&p.Rollback)},
 		{"promote", r.limits(&p.Promote)},
+		{"edge", r.edge(&p.Edge)},
 	})
 }
 

@@ -33,6 +33,7 @@ type Policy struct {
 	OnInconclusive  string       `json:"on_inconclusive"`
 	Rollback        judge.Limits `json:"rollback"`
 	Promote         judge.Limits `json:"promote"`
+	Edge            Edge         `json:"-"`
 }
 
 // Default is the policy where none is given.

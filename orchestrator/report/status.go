@@ -32,6 +32,7 @@ type Status struct {
 	Steps      int                `json:"steps"` // of the policy
 	Stable     string             `json:"stable,omitempty"`
 	Canary     string             `json:"canary,omitempty"`
+	Edge       *Edge              `json:"edge,omitempty"`
 	Halted     bool               `json:"halted,omitempty"`
 	StartedAt  *time.Time         `json:"started_at,omitempty"`
 	StepSince  *time.Time         `json:"step_since,omitempty"`
@@ -131,6 +132,11 @@ func WriteStatus(w io.Writer, s Status) {
 	for _, target := range []struct{ name, value string }{{"stable", s.Stable}, {"canary", s.Canary}} {
 		if target.value != "" {
 			line(target.name, "%s", target.value)
+		}
+	}
+	if s.Edge != nil {
+		for _, text := range s.Edge.lines {
+			sentences("edge", text)
 		}
 	}
 	s.times(line)

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"perch/orchestrator/judge"
@@ -20,8 +21,8 @@ type New struct {
 	Rollout        string // never used before by the service; also the salt
 	Stable, Canary document.Target
 	Policy         policy.Policy
-	// Base is the service's present document, whose rules, user and further
-	// targets are kept, or nil.
+	// Base is the service's present document, whose edge settings and further
+	// targets are kept where the policy sets none, or nil.
 	Base *document.Document
 	// After is the highest generation that the service has had.
 	After int64
@@ -47,7 +48,14 @@ func Start(n New, by By) (State, error) {
 	d.Rollout, d.Salt, d.Mode, d.Targets = n.Rollout, n.Rollout, document.ModeCanary, targets
 	d.Generation = n.After
 	d.BasisPoints, d.UnattendedAfterMS = 0, 0
-	s := State{Schema: schema, Phase: Running, Document: Document{&d}, Policy: n.Policy, ForeignAliases: n.ForeignAliases}
+	if err := d.Validate(); err != nil {
+		return State{}, err
+	}
+	configured, err := n.Policy.Edge.Apply(&d)
+	if err != nil {
+		return State{}, err
+	}
+	s := State{Schema: schema, Phase: Running, Document: Document{configured}, Policy: n.Policy, ForeignAliases: n.ForeignAliases}
 	s.StartedAt = stamp(by.Now)
 	s.Deadline = s.StartedAt.Add(time.Duration(n.Policy.Deadline))
 	s = s.change(by, ActionStart, n.Policy.Steps[0], fmt.Sprintf("started with stable %s and canary %s", n.Stable, n.Canary), nil)
@@ -139,6 +147,18 @@ func (s State) Resume(by By) (State, error) {
 	s = s.change(by, ActionResume, at, "resumed; the bake and the deadline start anew", nil)
 	s.Phase, s.Deadline = Running, s.StepSince.Add(time.Duration(s.Policy.Deadline))
 	return s.renew(by.Now), nil
+}
+
+// Configure returns the state with other edge settings. The step bakes on: a
+// time limit or a rule is no new canary.
+func (s State) Configure(edge policy.Edge, by By) (State, error) {
+	next := s.change(by, ActionConfigure, s.Document.BasisPoints, "edge settings changed: "+strings.Join(edge.Fields(), ", "), nil)
+	configured, err := edge.Apply(next.Document.Document)
+	if err != nil {
+		return s, err
+	}
+	next.Document, next.StepSince = Document{configured}, s.StepSince
+	return next, nil
 }
 
 // Promote returns the state in which the canary has become stable.

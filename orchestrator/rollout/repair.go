@@ -146,7 +146,7 @@ func (s State) overtakenBy(entry []byte, by By) (State, bool) {
 }
 
 // adopting takes over what people may edit in the document while a rollout runs:
-// rules, user, overrides, and targets other than the two that are compared.
+// how the edge treats requests, and targets other than the two that are compared.
 func (s State) adopting(d *document.Document) State {
 	if d == nil || d.Rollout != s.ID() {
 		return s
@@ -154,6 +154,8 @@ func (s State) adopting(d *document.Document) State {
 	own := s.Document
 	s.Document = own.clone()
 	s.Document.Rules, s.Document.User, s.Document.Overrides = d.Rules, d.User, d.Overrides
+	s.Document.TimeoutMS, s.Document.IdleTimeoutMS, s.Document.Fallback = d.TimeoutMS, d.IdleTimeoutMS, d.Fallback
+	s.Document.Outcomes, s.Document.Access = d.Outcomes, d.Access
 	targets := make([]document.Target, 0, len(d.Targets))
 	for _, t := range own.Targets {
 		if t.Name == document.Stable || t.Name == document.Canary {

@@ -96,7 +96,8 @@ const (
 	ActionRaise        Action = "raise"
 	ActionSet          Action = "set"
 	ActionResume       Action = "resume"
-	ActionRevive       Action = "revive" // judged again after the dead man's switch had fired
+	ActionConfigure    Action = "configure" // of how the edge treats requests
+	ActionRevive       Action = "revive"    // judged again after the dead man's switch had fired
 	ActionInconclusive Action = "inconclusive"
 	ActionPromote      Action = "promote"
 	ActionRollback     Action = "rollback"
