@@ -54,7 +54,7 @@ func TestPoints(t *testing.T) {
 		{"error", "/qwen/x?status=503", nil, "canary", "canary", "error", "percentage", "http", "503"},
 		{"client error", "/qwen/x?status=422", nil, "canary", "canary", "client_error", "percentage", "http", "422"},
 		{"throttled", "/qwen/x?status=429", nil, "canary", "canary", "excluded", "percentage", "http", "429"},
-		{"override", "/@stable/qwen/x", nil, "stable", "stable", "ok", "override", "", "200"},
+		{"override", "/@stable/qwen/x", map[string]string{"x-perch-tester": tester("http:qwen", "")}, "stable", "stable", "ok", "override", "", "200"},
 		{"rule", "/qwen/x", map[string]string{"x-tier": "gold"}, "stable", "stable", "ok", "rule", "", "200"},
 		{"no connection", "/v1/models/acme/off/predictions", nil, "canary", "", "error", "percentage", "connect", "0"},
 	} {

@@ -49,36 +49,6 @@ func TestUserIDs(t *testing.T) {
 	}
 }
 
-// TestOverrides: header, cookie and path choose the variant where the document
-// allows it, and nowhere else.
-func TestOverrides(t *testing.T) {
-	w := newWorld(t, worldOptions{Models: []string{"acme/open", "acme/closed"}})
-	open := rollout("acme/open", 0)
-	open.Overrides = true
-	w.write(open)
-	w.write(rollout("acme/closed", 0))
-	for _, tt := range []struct {
-		name, prefix string
-		headers      map[string]string
-	}{
-		{"header", "", map[string]string{"x-perch-variant": "canary"}},
-		{"cookie", "", map[string]string{"cookie": "perch-variant=canary"}},
-		{"path", "/@canary", map[string]string{}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			for model, want := range map[string]string{"acme/open": document.Canary, "acme/closed": document.Stable} {
-				tt.headers["prefer"] = "wait"
-				r := w.do(call{Path: tt.prefix + "/v1/models/" + model + "/predictions", Body: `{"input":{"prompt":"x"}}`, Headers: tt.headers})
-				require.Equal(t, 201, r.Status, r.Body)
-				require.Equal(t, want, r.variant(), model)
-				entry := last(w.upstream.Log())
-				require.Equal(t, versionID(model, want), entry.Version)
-				require.Empty(t, entry.Header.Get("x-perch-variant"), "Perch's own headers go no further")
-			}
-		})
-	}
-}
-
 // TestBypass: PERCH_BYPASS=1 sends everybody to stable.
 func TestBypass(t *testing.T) {
 	w := newWorld(t, worldOptions{Models: []string{"acme/bypass"}, Vars: map[string]string{"PERCH_BYPASS": "1"}})

@@ -18,6 +18,7 @@ import (
 
 	"perch/orchestrator/cloudflare"
 	"perch/shared/document"
+	"perch/shared/seal"
 	"perch/test/stack"
 	"perch/test/upstream"
 )
@@ -44,12 +45,15 @@ type worldOptions struct {
 	Worker   string
 	Places   int
 	Vars     map[string]string
-	Secrets  map[string]string
-	Limits   []string // rate-limit bindings, as stack.Options has them
-	Trust    string   // file of certificates that the worker trusts
-	Models   []string // owner/name, each with a stable and a canary version
+	Secrets  map[string]string // beside the key that seals
+	Limits   []string          // rate-limit bindings, as stack.Options has them
+	Trust    string            // file of certificates that the worker trusts
+	Models   []string          // owner/name, each with a stable and a canary version
 	Upstream func(*upstream.Options)
 }
+
+// sealKey is the one that workers seal with, unless a test's secrets say otherwise.
+var sealKey = seal.NewKey([seal.KeyBytes]byte{1, 2, 3})
 
 // newWorld starts one. Tests mostly wait, so those with a world of their own run
 // side by side.
@@ -75,8 +79,12 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	}
 	_, err = os.Stat("../../.build/worker/index.js")
 	require.NoError(t, err, "the worker is not built: run make bundle")
+	secrets := map[string]string{"PERCH_SEAL_KEY": sealKey.Text()}
+	for name, value := range o.Secrets {
+		secrets[name] = value
+	}
 	s, err := stack.Start(t.Context(), stack.Options{
-		Worker: o.Worker, Places: o.Places, Vars: vars, Secrets: o.Secrets, Limits: o.Limits, Trust: o.Trust, TimeScale: timeScale,
+		Worker: o.Worker, Places: o.Places, Vars: vars, Secrets: secrets, Limits: o.Limits, Trust: o.Trust, TimeScale: timeScale,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
