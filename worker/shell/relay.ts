@@ -2,6 +2,7 @@
 // on to the client's own as they came.
 
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
+import { budget } from "./budget.ts";
 import { join } from "./bytes.ts";
 import { Shape } from "./core.ts";
 import type { Facts } from "./core.ts";
@@ -14,8 +15,8 @@ import { Refused, unseal } from "./seal.ts";
 import type { Context } from "./seal.ts";
 import { problem } from "./upstream.ts";
 
-/** The largest webhook that is taken, in bytes: it is held, and read as text. */
-const maxBytes = 32 << 20;
+/** The largest webhook that is taken, in bytes. To be verified it takes four times its memory for a moment. */
+const maxBytes = 16 << 20;
 /** How long the client's receiver may take. */
 const timeoutMS = 20_000;
 
@@ -25,18 +26,24 @@ const passed = [...signature, "content-type", "user-agent"];
 /** Takes a delivery and answers as the client's own webhook did. */
 export async function relay(p: Passage): Promise<Response> {
   p.asked = true; // whatever comes of it, it is nothing to pass to Replicate
-  const { request, route, env } = p;
-  if (request.method !== "POST") throw new Refusal(405, "Webhooks come by POST", { allow: "POST" });
-  const context = await opened(env, route.seal);
-  const body = await read(request);
-  const unsigned = unsignedOf(env, request.headers, body);
+  if (p.request.method !== "POST") throw new Refusal(405, "Webhooks come by POST", { allow: "POST" });
+  const context = await opened(p.env, p.route.seal);
+  try {
+    return await take(p, context, await read(p.request));
+  } finally {
+    budget.give(p.request);
+  }
+}
+
+async function take(p: Passage, context: Context, body: Uint8Array<ArrayBuffer>): Promise<Response> {
+  const unsigned = unsignedOf(p.env, p.request.headers, body);
   if (unsigned) {
     log("webhook", { service: context.s, error: unsigned, trace: p.trace.id });
     throw new Refusal(401, unsigned);
   }
   const told = toldBy(p, body);
   // The body is signed, its URL is not: another prediction's would count for the wrong variant.
-  if (told?.facts.webhook && !told.facts.webhook.endsWith(`/${route.seal}`)) {
+  if (told?.facts.webhook && !told.facts.webhook.endsWith(`/${p.route.seal}`)) {
     throw new Refusal(403, "This webhook was signed for another URL");
   }
   if (told) note(p, context, told.facts);
@@ -53,27 +60,34 @@ async function opened(env: Env, seal: string): Promise<Context> {
 }
 
 async function read(request: Request): Promise<Uint8Array<ArrayBuffer>> {
-  const tooLarge = () => new Refusal(413, `A webhook of more than ${maxBytes >> 20} MiB is not taken`);
   const length = request.headers.get("content-length");
-  if (Number(length) > maxBytes) throw tooLarge();
-  if (length !== null) return new Uint8Array(await request.arrayBuffer());
+  if (length !== null) {
+    hold(request, Number(length), 0);
+    return new Uint8Array(await request.arrayBuffer());
+  }
   const pieces: Uint8Array[] = [];
   let bytes = 0;
   for await (const piece of request.body ?? []) {
+    hold(request, piece.length, bytes);
     bytes += piece.length;
-    if (bytes > maxBytes) throw tooLarge();
     pieces.push(piece);
   }
   return join(pieces);
 }
 
-let secrets: { text: string; read: Webhook[] } = { text: "", read: [] };
+function hold(request: Request, more: number, held: number): void {
+  if (held + more > maxBytes) throw new Refusal(413, `A webhook of more than ${maxBytes >> 20} MiB is not taken`);
+  if (budget.take(request, more, Date.now())) return;
+  throw new Refusal(503, "Perch holds as many bodies as it can; try again", { "retry-after": "1" });
+}
+
+let known: { text: string; secrets: Webhook[] } = { text: "", secrets: [] };
 
 /** The secrets that webhooks may be signed with. */
 export function secretsOf(env: Env): Webhook[] {
   const text = env.REPLICATE_WEBHOOK_SECRET ?? "";
-  if (text !== secrets.text) secrets = { text, read: text.split(",").flatMap(secretOf) };
-  return secrets.read;
+  if (text !== known.text) known = { text, secrets: text.split(",").flatMap(secretOf) };
+  return known.secrets;
 }
 
 function secretOf(text: string): Webhook[] {
@@ -95,8 +109,10 @@ function unsignedOf(env: Env, headers: Headers, body: Uint8Array): string {
     return "The webhook is not UTF-8";
   }
   const signed = Object.fromEntries(signature.map((name) => [name, headers.get(name) ?? ""]));
-  let why = "This worker has no REPLICATE_WEBHOOK_SECRET to verify it with";
-  for (const secret of secretsOf(env)) {
+  const secrets = secretsOf(env);
+  if (secrets.length === 0) return "This worker holds no REPLICATE_WEBHOOK_SECRET to verify the webhook with";
+  let why = "";
+  for (const secret of secrets) {
     try {
       secret.verify(text, signed, { jsonParse: false });
       return "";
