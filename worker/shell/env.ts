@@ -17,6 +17,8 @@ export interface Env extends SealKeys {
   PERCH_ACCESS?: string;
   /** "1" sends everything to stable without deciding. */
   PERCH_BYPASS?: string;
+  /** Time in ms between two looks for a key that an issuer's set does not hold. */
+  PERCH_JWKS_COOLDOWN_MS?: string;
   /** Age in ms from which a document is refreshed in the background. */
   PERCH_REFRESH_MS?: string;
   /** Age in ms from which a document is read anew before it is used. */
@@ -26,6 +28,7 @@ export interface Env extends SealKeys {
 export const replicateBase = (env: Env) =>
   (env.REPLICATE_BASE_URL || "https://api.replicate.com/v1").replace(/\/+$/, "");
 export const refreshMS = (env: Env) => positive(env.PERCH_REFRESH_MS, 5_000);
+export const keysCooldownMS = (env: Env) => positive(env.PERCH_JWKS_COOLDOWN_MS, 30_000);
 export const maxAgeMS = (env: Env) => positive(env.PERCH_MAX_AGE_MS, 15_000);
 
 function positive(text: string | undefined, standard: number): number {

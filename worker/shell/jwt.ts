@@ -9,14 +9,13 @@ import type { JWTVerifyGetKey } from "jose/jwt/verify";
 import { importSPKI } from "jose/key/import";
 
 import type { JWTAccess } from "./core.ts";
-import { log } from "./env.ts";
+import { keysCooldownMS, log } from "./env.ts";
 import type { Env } from "./env.ts";
 import { Refusal } from "./refusal.ts";
 import { reveal } from "./secrets.ts";
 
 const toleranceS = 30; // between the issuer's clock and ours
 const fetchTimeoutMS = 3_000;
-const cooldownMS = 30_000; // between two looks for a key that the set does not hold
 const maxAgeMS = 10 * 60_000; // of a key set
 const leastSecretBytes = 32; // RFC 7518, 3.2
 const longestUser = 512;
@@ -30,7 +29,7 @@ export interface Bearer {
 
 /** Throws a Refusal: 401 says what is wrong with the token, 503 that it could not be checked. */
 export async function verify(env: Env, rules: JWTAccess, token: string): Promise<Bearer> {
-  const { keys, algorithms } = rules.jwks ? issuerKeys(rules) : ownKey(env, rules);
+  const { keys, algorithms } = rules.jwks ? issuerKeys(env, rules) : ownKey(env, rules);
   const options = {
     algorithms,
     issuer: rules.issuer || undefined,
@@ -132,11 +131,11 @@ async function publicKey(pem: string, algorithm: string, algorithms: string[]): 
 const sets = new Map<string, JWTVerifyGetKey>();
 
 /** The issuer's key set, kept by this isolate. */
-function issuerKeys(rules: JWTAccess): { keys: JWTVerifyGetKey; algorithms: string[] } {
+function issuerKeys(env: Env, rules: JWTAccess): { keys: JWTVerifyGetKey; algorithms: string[] } {
   let keys = sets.get(rules.jwks);
   if (keys === undefined) {
     if (sets.size >= maxSets) sets.clear();
-    keys = keySet(rules.jwks);
+    keys = keySet(rules.jwks, keysCooldownMS(env));
     sets.set(rules.jwks, keys);
   }
   return { keys, algorithms: rules.algorithms };
@@ -146,7 +145,7 @@ function issuerKeys(rules: JWTAccess): { keys: JWTVerifyGetKey; algorithms: stri
  * jose's remote set, and what it lacks while the issuer is away: the keys that
  * are known go on working, and nobody's token makes a call in the cool-down.
  */
-function keySet(url: string): JWTVerifyGetKey {
+function keySet(url: string, cooldownMS: number): JWTVerifyGetKey {
   let quietUntil = 0;
   const remote = createRemoteJWKSet(new URL(url), {
     timeoutDuration: fetchTimeoutMS,
