@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -81,3 +82,24 @@ func TestOfficialClient(t *testing.T) {
 	require.Equal(t, "wait", first.Header.Get("Prefer"))
 	require.Equal(t, "Bearer r8_test", first.Header.Get("Authorization"))
 }
+
+// The client asks for everything else too, page by page, and believes the webhooks.
+func TestOfficialClientWithoutModels(t *testing.T) {
+	s := demo(t, func(o *Options) { o.PageSize, o.AllowHTTPWebhooks = 2, true })
+	require.NoError(t, s.SetBehavior(fluxCanary, Behavior{Queue: Fixed(20 * time.Millisecond), Latency: Fixed(50 * time.Millisecond)}))
+	require.NoError(t, s.Start(""))
+	require.JSONEq(t, `{
+		"file": {"size": 5, "type": "text/plain", "customer": 7}, "files": 1, "sameFile": true, "deleted": true,
+		"updated": {
+			"number": 2, "model": "acme/flux", "version": "`+fluxCanary+`", "created_at": "T",
+			"created_by": {"type": "organization", "username": "acme", "name": "Acme, Inc.",
+				"avatar_url": "https://github.com/acme.png", "github_url": "https://github.com/acme"},
+			"configuration": {"hardware": "cpu", "min_instances": 0, "max_instances": 1}
+		},
+		"deployments": 2, "undeployed": true, "hardware": 6, "collections": 2, "collection": 2, "model": "new", "models": 2,
+		"found": ["flux"], "training": "canceled", "trainings": 1, "paged": 5,
+		"webhooks": [{"genuine": true, "status": "starting"}, {"genuine": true, "status": "succeeded"}]
+	}`, anyTime.ReplaceAllString(string(runClient(t, "account.mjs", s.URL()+"/v1", fluxStable, fluxCanary)), `"created_at":"T"`))
+}
+
+var anyTime = regexp.MustCompile(`"created_at":"[^"]*"`)

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"testing"
 	"time"
@@ -63,8 +65,9 @@ func TestChangesTakeEffectWhileItRuns(t *testing.T) {
 
 func TestLogOverHTTP(t *testing.T) {
 	s := demo(t, func(o *Options) { o.LogLimit = 3 })
+	var last reply
 	for range 5 {
-		ask(s, "POST", "/v1/predictions", createBodyOf(fluxCanary), "X-Trace: abc", "Accept-Encoding: gzip")
+		last = ask(s, "POST", "/v1/predictions", createBodyOf(fluxCanary), "X-Trace: abc", "Accept-Encoding: gzip")
 	}
 	var log struct {
 		Entries []Entry
@@ -85,10 +88,14 @@ func TestLogOverHTTP(t *testing.T) {
 		require.EqualValues(t, len(createBodyOf(fluxCanary)), e.BodyBytes)
 		require.Len(t, e.BodySHA256, 64)
 		require.Equal(t, 201, e.Status)
+		require.Len(t, e.AnswerSHA256, 64)
+		require.Equal(t, "application/json", e.AnswerHeader.Get("Content-Type"))
 		require.True(t, e.Done)
 		require.WithinDuration(t, time.Now(), e.At, time.Minute)
 	}
 	require.Len(t, s.LogAfter(4), 1)
+	sum := sha256.Sum256(last.body)
+	require.Equal(t, hex.EncodeToString(sum[:]), s.LogAfter(4)[0].AnswerSHA256)
 	require.Equal(t, 204, ask(s, "DELETE", "/_upstream/log", "").status)
 	require.Empty(t, s.Log())
 	ask(s, "GET", "/v1/account", "")

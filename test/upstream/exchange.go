@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"hash"
 	"io"
 	"net/http"
 	"time"
@@ -27,6 +28,7 @@ type recorder struct {
 	entry   *Entry
 	status  int
 	bytes   int64
+	sum     hash.Hash
 	reset   bool // the connection was closed before the answer's end
 	gone    bool // the client went away before the answer's end
 
@@ -63,9 +65,27 @@ func (w *recorder) Write(b []byte) (int, error) {
 		write = w.cut
 	}
 	n, err := write(b)
-	w.bytes += int64(n)
+	w.wrote(b[:n])
 	w.gone = w.gone || err != nil
 	return n, err
+}
+
+func (w *recorder) wrote(b []byte) {
+	w.bytes += int64(len(b))
+	w.sum.Write(b)
+}
+
+// finish logs how the request ended.
+func (w *recorder) finish(log *history[Entry]) {
+	log.update(w.entry, func(e *Entry) {
+		e.Status, e.AnswerBytes, e.Reset, e.Gone, e.Done = w.status, w.bytes, w.reset, w.gone, true
+		if w.status != 0 {
+			e.AnswerHeader = w.Header().Clone()
+		}
+		if w.bytes > 0 {
+			e.AnswerSHA256 = hex.EncodeToString(w.sum.Sum(nil))
+		}
+	})
 }
 
 var errAnswered = errors.New("another answer was given")

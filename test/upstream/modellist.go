@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 )
 
 func modelKey(m *Model) string { return m.Name }
@@ -54,9 +55,12 @@ func (s *Server) searchModels(x *exchange) {
 	x.answer(http.StatusOK, answer)
 }
 
-// matching are public models that have every word of the query in their name or description.
+// matching are public models that have every word of the query in their name or description. The official client puts
+// its query in quotes, so only letters and digits count.
 func (s *Server) matching(query string, most int) []*Model {
-	words := strings.Fields(strings.ToLower(query))
+	words := strings.FieldsFunc(strings.ToLower(query), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
 	found := slices.DeleteFunc(s.catalog.allModels(), func(m *Model) bool {
 		text := strings.ToLower(m.Name + " " + m.Description)
 		return !m.Public || slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(text, word) })

@@ -6,9 +6,8 @@ package upstream
 
 import (
 	"context"
-	"errors"
+	"crypto/sha256"
 	"fmt"
-	"net"
 	"net/http"
 	"path"
 	"slices"
@@ -72,25 +71,10 @@ type Server struct {
 
 // New returns a server that does not listen yet. It refuses a catalog that contradicts itself.
 func New(o Options) (*Server, error) {
-	if o.Scale == 0 {
-		o.Scale = 1
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("make upstream: %w", err)
 	}
-	if !(o.Scale > 0) {
-		return nil, fmt.Errorf("make upstream: scale is %v, use more than 0", o.Scale)
-	}
-	if o.LogLimit == 0 {
-		o.LogLimit = 100_000
-	}
-	if o.PageSize == 0 {
-		o.PageSize = 100
-	}
-	if o.PageSize < 0 {
-		return nil, fmt.Errorf("make upstream: page size is %d, use at least 1", o.PageSize)
-	}
-	if o.LogLimit < 0 {
-		return nil, fmt.Errorf("make upstream: log limit is %d, use at least 1", o.LogLimit)
-	}
-	o.BaseURL, o.StreamURL = strings.TrimSuffix(o.BaseURL, "/"), strings.TrimSuffix(o.StreamURL, "/")
 	catalog, err := newCatalog(o.Catalog, o.Seed)
 	if err != nil {
 		return nil, fmt.Errorf("make upstream: %w", err)
@@ -115,6 +99,28 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+func (o Options) withDefaults() (Options, error) {
+	if o.Scale == 0 {
+		o.Scale = 1
+	}
+	if o.LogLimit == 0 {
+		o.LogLimit = 100_000
+	}
+	if o.PageSize == 0 {
+		o.PageSize = 100
+	}
+	o.BaseURL, o.StreamURL = strings.TrimSuffix(o.BaseURL, "/"), strings.TrimSuffix(o.StreamURL, "/")
+	switch {
+	case !(o.Scale > 0):
+		return o, fmt.Errorf("scale is %v, use more than 0", o.Scale)
+	case o.LogLimit < 0:
+		return o, fmt.Errorf("log limit is %d, use at least 1", o.LogLimit)
+	case o.PageSize < 0:
+		return o, fmt.Errorf("page size is %d, use at least 1", o.PageSize)
+	}
+	return o, nil
+}
+
 func (s *Server) scaled(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / s.options.Scale)
 }
@@ -125,14 +131,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.controls.ServeHTTP(w, r)
 		return
 	}
-	rec := &recorder{ResponseWriter: w, context: r.Context()}
+	rec := &recorder{ResponseWriter: w, context: r.Context(), sum: sha256.New()}
 	rec.entry = s.begin(r)
-	// Deferred because a reset ends the handler by a panic.
-	defer func() {
-		s.log.update(rec.entry, func(e *Entry) {
-			e.Status, e.AnswerBytes, e.Reset, e.Gone, e.Done = rec.status, rec.bytes, rec.reset, rec.gone, true
-		})
-	}()
+	defer rec.finish(&s.log) // deferred because a reset ends the handler by a panic
 	if rest, plain := strings.CutPrefix(r.URL.Path, "/http/"); plain {
 		name, _, _ := strings.Cut(rest, "/")
 		s.servePlain(s.exchange(rec, r), name)
@@ -192,77 +193,4 @@ func (s *Server) origin(r *http.Request) string {
 		return "https://" + r.Host
 	}
 	return "http://" + r.Host
-}
-
-// streams is what URLs of streams begin with, or empty for the origin.
-func (s *Server) streams() string {
-	if url := s.streamURL.Load(); url != nil {
-		return *url
-	}
-	return ""
-}
-
-// listening is one address that is served.
-type listening struct {
-	server *http.Server
-	url    string
-	served chan error
-}
-
-// Start listens on addr, or on a free port of 127.0.0.1 when addr is empty, and serves until Close.
-func (s *Server) Start(addr string) error {
-	_, err := s.listen(addr)
-	return err
-}
-
-// StartStreams listens on another address, which stands for the host of streams: from now on the URLs of streams lead
-// there. It answers as the first one does.
-func (s *Server) StartStreams(addr string) error {
-	url, err := s.listen(addr)
-	if err == nil {
-		s.streamURL.Store(&url)
-	}
-	return err
-}
-
-func (s *Server) listen(addr string) (string, error) {
-	if addr == "" {
-		addr = "127.0.0.1:0"
-	}
-	listener, err := net.Listen("tcp", addr)
-	if err != nil {
-		return "", fmt.Errorf("start upstream: %w", err)
-	}
-	l := listening{
-		server: &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second},
-		url:    "http://" + listener.Addr().String(), served: make(chan error, 1),
-	}
-	go func() { l.served <- l.server.Serve(listener) }()
-	s.listening = append(s.listening, l)
-	return l.url, nil
-}
-
-// URL is the address that Start chose, without a slash at the end.
-func (s *Server) URL() string { return s.listening[0].url }
-
-// Close cuts all connections, and returns once nothing is served and no webhook is sent any more. It may be called
-// without Start.
-func (s *Server) Close() error {
-	s.close()
-	var err error
-	for _, l := range s.listening {
-		err = errors.Join(err, l.server.Close())
-		if served := <-l.served; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-	}
-	s.listening = nil
-	s.background.Wait()
-	s.webhookClient.CloseIdleConnections()
-	s.releasePorts()
-	err = errors.Join(err, s.files.close())
-	if err != nil {
-		return fmt.Errorf("close upstream: %w", err)
-	}
-	return nil
 }

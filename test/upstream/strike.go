@@ -148,7 +148,7 @@ func (w *recorder) cut(b []byte) (int, error) {
 		return n, err
 	}
 	n, _ := w.ResponseWriter.Write(b[:w.left])
-	w.bytes += int64(n)
+	w.wrote(b[:n])
 	_ = http.NewResponseController(w.ResponseWriter).Flush() // the connection ends either way
 	w.reset = true
 	panic(http.ErrAbortHandler)
