@@ -42,6 +42,7 @@ function sent(way, headers = client, env = {}) {
 const keys = [["x-api-key", "secret:PERSON_KEY"], ["x-plain", "as it is"]]; // prettier-ignore
 const ownKeys = { "x-api-key": "person-key", "x-plain": "as it is", added: ["person-key"] };
 const all = { authorization: "Bearer client", cookie: "session=1; a=b", "x-api-key": "client-key", "x-own": "1" };
+const twins = { x_api_key: "mine", "x-api-key": "mine", "x-own": "1" };
 const withheld = { "x-own": "1", "x-api-key": "client-key" };
 const url = (more) => target({ url: "https://person.example/base", ...more });
 
@@ -68,6 +69,11 @@ for (const [name, way, want] of [
     "unless its target says so",
     { to: "https://person.example/base/x", target: url({ credentials: true }) },
     { ...all, added: [] },
+  ],
+  [
+    "a client cannot write a target's header another way",
+    { to: "https://person.example/x", target: url({ headers: keys }), headers: twins },
+    { "x-own": "1", ...ownKeys },
   ],
   [
     "another host gets nothing of a target's",
@@ -105,7 +111,7 @@ for (const [name, way, want] of [
     { "x-own": "1", added: [] },
   ],
 ]) {
-  test(name, () => assert.deepEqual(sent({ service: "model:acme/a", ...way }), want));
+  test(name, () => assert.deepEqual(sent({ service: "model:acme/a", ...way }, way.headers), want));
 }
 
 test("headers of every call to Replicate", () => {

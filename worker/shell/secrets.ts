@@ -72,6 +72,7 @@ export function dress(headers: Headers, way: Way): string[] {
       const what = `the header ${name} of ${whose}`;
       const revealed = reveal(env, value, what);
       if (!headerValue.test(revealed)) throw new Refusal(503, `${what} has a value that no header can have`);
+      withholdTwins(headers, name);
       headers.set(name, revealed);
       if (revealed !== value) added.push(revealed);
     }
@@ -97,6 +98,13 @@ function withholdCookie(headers: Headers, name: string): void {
   const rest = cookies.split(";").filter((pair) => pair.split("=")[0]?.trim() !== name);
   if (rest.length === 0) headers.delete("cookie");
   else headers.set("cookie", rest.join(";").trim());
+}
+
+/** Takes out what some servers take for the header of that name: x_api_key for x-api-key. */
+function withholdTwins(headers: Headers, name: string): void {
+  for (const other of [...headers.keys()]) {
+    if (other.includes("_") && other.replaceAll("_", "-") === name) headers.delete(other);
+  }
 }
 
 /** Takes out of an answer what would hand a secret of its request to the client. */
