@@ -455,7 +455,9 @@ test("a stream counts as the prediction that its seal names", async () => {
   const context = { p: "stream", s: plan.service, v: "canary", r: "r1", w: "percentage", i: "o3" };
   streamEnded(p, context, { ended: "", firstTokenMS: 5, eventsPerSecond: 9 });
   streamEnded(p, context, { ended: "failed", firstTokenMS: 5, eventsPerSecond: 9 });
+  streamEnded(p, context, { ended: "", cut: true, firstTokenMS: 5, eventsPerSecond: 9 });
   await Promise.all(p.waits);
-  assert.equal(points.length, 1, "a stream that broke off says nothing of the prediction");
+  assert.equal(points.length, 2, "a stream that tells no end says nothing of the prediction");
   assert.deepEqual([points[0].blobs[13], points[0].doubles[6], points[0].doubles[7]], ["failed", 5, 9]);
+  assert.deepEqual([points[1].blobs[13], points[1].blobs[4], points[1].blobs[11]], ["", "error", "5"]);
 });

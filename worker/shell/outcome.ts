@@ -10,7 +10,7 @@ import type { Context } from "./seal.ts";
 /** A prediction's end as it was seen. Times are in milliseconds; 0 is unknown. */
 export interface End {
   id: string;
-  ended: Ended;
+  ended: Ended | ""; // "": its stream was cut
   status: number; // of the answer that told it
   queueMS: number;
   predictMS: number;
@@ -43,7 +43,7 @@ export function recordEnd(p: Passage, context: Context, end: End): void {
   // Of what counts for nobody the request's point says all.
   if (!context.s || !context.v || !context.w) return;
   const much = end.totalMS > 0 || end.firstTokenMS > 0 ? Told.times : Told.end;
-  if (made.told(end.id, much)) return;
+  if (end.ended !== "" && made.told(end.id, much)) return;
   p.ctx.waitUntil(
     write(p, context, end).catch((error: unknown) => log("point", { error: String(error), prediction: end.id })),
   );
@@ -51,15 +51,16 @@ export function recordEnd(p: Passage, context: Context, end: End): void {
 
 /** What a stream told of its prediction. */
 export interface StreamEnd {
-  ended: Ended | ""; // "" for one that broke off: its prediction may still end well
+  ended: Ended | ""; // "" for one that told no end: its prediction may still end well
+  cut?: boolean; // by the upstream: an error, whatever becomes of the prediction
   firstTokenMS: number; // request received to the first event with output
   eventsPerSecond: number;
 }
 
 /** Records the end of the prediction whose stream has ended. */
 export function streamEnded(p: Passage, context: Context, stream: StreamEnd): void {
-  const { ended, firstTokenMS, eventsPerSecond } = stream;
-  if (ended === "" || !context.i) return;
+  const { ended, cut, firstTokenMS, eventsPerSecond } = stream;
+  if ((ended === "" && !cut) || !context.i) return;
   const times = { queueMS: 0, predictMS: 0, totalMS: 0, firstTokenMS, eventsPerSecond };
   recordEnd(p, context, { id: context.i, ended, status: 200, ...times });
 }
@@ -73,7 +74,7 @@ export function webhookEnded(p: Passage, context: Context, facts: Facts): void {
 async function write(p: Passage, context: Context, end: End): Promise<void> {
   const { s: service = "", v: variant = "", r: rollout = "" } = context;
   const loaded = await documentOf(p, service);
-  const { outcome, errorClass } = p.core.classify(200, failures[end.ended]);
+  const { outcome, errorClass } = p.core.classify(200, failures[end.ended || "cut"]);
   const cf = p.request.cf as IncomingRequestCfProperties | undefined;
   const texts = new Array<string>(blobs).fill("");
   texts[Blob.service] = service;
@@ -101,7 +102,8 @@ async function write(p: Passage, context: Context, end: End): Promise<void> {
 }
 
 /** How an end counts: a canceled one as a client that went away. */
-const failures: Record<Ended, Failure> = {
+const failures: Record<Ended | "cut", Failure> = {
+  cut: Failure.cut,
   [Ended.succeeded]: Failure.none,
   [Ended.failed]: Failure.failed,
   [Ended.canceled]: Failure.clientGone,
