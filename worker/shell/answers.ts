@@ -78,6 +78,11 @@ export class Read {
     this.#source = source;
   }
 
+  /** Nothing of the body is still to come. */
+  get isWhole(): boolean {
+    return this.#held.length > 0 && this.#rest === undefined;
+  }
+
   async begin(): Promise<void> {
     await this.#hold();
     const { core } = this.#p;

@@ -8,6 +8,7 @@ import type { Passage } from "./passage.ts";
 export interface Attempt {
   response?: Response;
   failure: Failure;
+  call: AbortController; // ends the answer
 }
 
 /** On what terms an upstream is asked. */
@@ -32,7 +33,11 @@ export async function ask(
   p.call = call;
   p.asked = true;
   let late = false;
-  const timer = limitMS > 0 ? setTimeout(() => ((late = true), call.abort()), limitMS) : undefined;
+  const giveUp = () => {
+    late = true;
+    call.abort();
+  };
+  const timer = limitMS > 0 ? setTimeout(giveUp, limitMS) : undefined;
   try {
     const encodeResponseBody = encoded ? "manual" : "automatic";
     const init: RequestInit = { headers, redirect: "manual", signal: call.signal, encodeResponseBody };
@@ -41,12 +46,12 @@ export async function ask(
       ? await fetch(new Request(to, p.request), init) // workerd copies it, but would not make it
       : await fetch(to, { ...init, method, body });
     await then?.(response);
-    return { response, failure: Failure.none };
+    return { response, failure: Failure.none, call };
   } catch (error) {
     if (p.body.refusal) throw p.body.refusal;
-    return { failure: await failureOf(p, error, late) };
+    return { failure: await failureOf(p, error, late), call };
   } finally {
-    clearTimeout(timer);
+    if (timer !== undefined) clearTimeout(timer);
   }
 }
 

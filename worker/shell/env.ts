@@ -19,6 +19,8 @@ export interface Env extends SealKeys {
   PERCH_BYPASS?: string;
   /** Time in ms between two looks for a key that an issuer's set does not hold. */
   PERCH_JWKS_COOLDOWN_MS?: string;
+  /** "0" writes no line for each request. */
+  PERCH_LOG?: string;
   /** Age in ms from which a document is refreshed in the background. */
   PERCH_REFRESH_MS?: string;
   /** Age in ms from which a document is read anew before it is used. */

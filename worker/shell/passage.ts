@@ -27,6 +27,7 @@ export interface Passage {
   sealed?: string; // that seal, if it is a prediction's
   call?: AbortController; // of the upstream that is being asked
   gone?: boolean; // the client went away
+  isEncoded?: boolean; // the answer's body is compressed as the upstream sent it
 }
 
 /** Who answers a request, and why; no bucket where nothing was decided. */

@@ -1,19 +1,29 @@
-// Calls that no rollout decides: they pass to Replicate as the client meant them.
+// Calls that no rollout decides: they pass as the client meant them.
 
 import { admitUnrouted } from "./access.ts";
-import { ask } from "./attempt.ts";
+import { readAnswer } from "./answers.ts";
+import type { Read, Source } from "./answers.ts";
+import { ask, followClient, plainTerms } from "./attempt.ts";
 import { Edit, Endpoint } from "./core.ts";
+import { deliver } from "./deliver.ts";
+import type { Ending } from "./deliver.ts";
 import { log, replicateBase } from "./env.ts";
+import { isEventStream } from "./events.ts";
+import { streamEnded } from "./outcome.ts";
 import type { Passage } from "./passage.ts";
+import { logRequest, pathOf } from "./requestlog.ts";
 import { conceal, dress } from "./secrets.ts";
-import { answer, problem, requestHeaders } from "./upstream.ts";
+import { withWait } from "./throttle.ts";
+import { problem, requestHeaders, setOwn } from "./upstream.ts";
 
 /** Passes a request on that no rollout decides; the answer's header tells the reason. */
 export async function unrouted(p: Passage, reason: string): Promise<Response> {
-  if (reason !== "no-rollout") log("unrouted", { reason, path: p.url.pathname, trace: p.trace.id });
-  const headers = { "x-perch-unrouted": reason };
-  if (p.route.endpoint !== Endpoint.http) return toReplicate(p, headers);
-  return answer(noDocument(p.route.keys?.service ?? p.url.pathname, reason !== "no-rollout"), headers);
+  if (reason !== "no-rollout") log("unrouted", { reason, path: pathOf(p), trace: p.trace.id });
+  if (p.route.endpoint !== Endpoint.http) return toReplicate(p, reason);
+  const answer = noDocument(p.route.keys?.service ?? p.url.pathname, reason !== "no-rollout");
+  answer.headers.set("x-perch-unrouted", reason);
+  logRequest(p, { status: answer.status, unrouted: reason, firstByteMS: Date.now() - p.startedAt });
+  return answer;
 }
 
 export function noDocument(service: string, unreachable: boolean): Response {
@@ -22,16 +32,79 @@ export function noDocument(service: string, unreachable: boolean): Response {
     : problem(404, "Not found", `there is no rollout document for ${service}`);
 }
 
-export async function toReplicate(p: Passage, own: Record<string, string> = {}): Promise<Response> {
-  p.entry = await admitUnrouted(p, p.entry, own["x-perch-unrouted"] ?? "");
-  const { request, route, core, env, entry } = p;
-  const url = replicateBase(p.env) + route.rest + p.url.search;
-  const body = await p.body.send(p.core, Edit.none, "");
-  const headers = requestHeaders(request, p.trace);
-  p.secrets = dress(headers, { core, env, entry, to: url });
-  const { response } = await ask(p, url, headers, body);
-  const answered = response ?? problem(502, "Bad gateway", "Replicate did not answer");
-  const changed = answer(answered, { ...own, "x-perch-trace": p.trace.id });
-  if (changed.status !== 101) conceal(changed.headers, p.secrets);
-  return changed;
+/** Passes a call on to Replicate; reason tells why no rollout decides, where one might have. */
+export async function toReplicate(p: Passage, reason = ""): Promise<Response> {
+  p.entry = await admitUnrouted(p, p.entry, reason);
+  const { route } = p;
+  const asked = replicateBase(p.env) + route.rest + p.url.search;
+  return forward(p, { asked, shape: route.shape }, reason === "" ? {} : { "x-perch-unrouted": reason });
+}
+
+/** Asks whom the source names, and passes the answer on with these headers. */
+export async function forward(p: Passage, source: Source, own: Record<string, string>): Promise<Response> {
+  const { core, env, entry, context, trace } = p;
+  const { asked: to, target } = source;
+  const headers = requestHeaders(p.request, trace);
+  p.secrets = dress(headers, { core, env, entry, to, target, service: context?.s });
+  followClient(p);
+  try {
+    const body = await p.body.send(core, Edit.none, "");
+    let read: Read | undefined;
+    const { response } = await ask(p, to, headers, body, plainTerms, async (answer) => {
+      if (answer.status !== 101) read = await readAnswer(p, answer, source);
+    });
+    return response?.status === 101 ? response : await toClient(p, source, own, response && read);
+  } finally {
+    p.body.release();
+  }
+}
+
+async function toClient(
+  p: Passage,
+  source: Source,
+  own: Record<string, string>,
+  read: Read | undefined,
+): Promise<Response> {
+  const { context } = p;
+  const name = context?.v || "Replicate";
+  const asOne = { "x-perch-trace": p.trace.id, ...own };
+  const firstByteMS = Date.now() - p.startedAt;
+  const told = { firstByteMS, service: context?.s, variant: context?.v, rollout: context?.r, prediction: context?.i };
+  const line = { ...told, unrouted: own["x-perch-unrouted"] };
+  if (read === undefined) {
+    const answer = problem(502, "Bad gateway", `${name} did not answer`);
+    setOwn(answer.headers, { ...asOne, "x-perch-served-by": "perch" });
+    logRequest(p, { ...line, status: 502 });
+    return answer;
+  }
+  let answer = await withWait(await read.pass());
+  if (isEventStream(answer)) answer = events(p, source, answer, name);
+  else logRequest(p, { ...line, status: answer.status });
+  setOwn(answer.headers, asOne);
+  conceal(answer.headers, p.secrets);
+  return answer;
+}
+
+const defaultIdleMS = 30_000;
+/** Replicate itself says after 30 s that a stream is idle. */
+const graceMS = 5_000;
+
+/** The stream of a prediction, or of another server. What it tells of its prediction is recorded. */
+function events(p: Passage, { target }: Source, response: Response, name: string): Response {
+  const { context } = p;
+  const firstByteMS = Date.now() - p.startedAt;
+  const isPrediction = context?.p === "stream";
+  const ended = ({ how, listener }: Ending) => {
+    const firstOutputAt = listener?.firstOutputAt ?? 0;
+    const firstTokenMS = firstOutputAt > 0 ? firstOutputAt - p.startedAt : 0;
+    const told = { firstTokenMS, eventsPerSecond: listener?.eventsPerSecond ?? 0 };
+    if (isPrediction) streamEnded(p, context, { ended: listener?.ended ?? "", ...told });
+    const { s: service, v: variant, r: rollout, i: prediction } = context ?? {};
+    const totalMS = Date.now() - p.startedAt;
+    const cause = how === "whole" ? "" : how === "cut" ? "cut" : "client";
+    logRequest(p, { status: response.status, service, variant, rollout, prediction, cause, firstByteMS, totalMS });
+  };
+  const idleMS = (target?.idleMS ?? defaultIdleMS) + graceMS;
+  const detail = `the stream of ${name} broke off`;
+  return deliver(p, response, { isWhole: false, idleMS, needsDone: isPrediction, detail, ended });
 }

@@ -1,17 +1,21 @@
 // Routed requests: service, decision, target, answer.
 
-import { ask } from "./attempt.ts";
+import type { Told } from "./answers.ts";
+import { followClient } from "./attempt.ts";
 import { choose } from "./choose.ts";
 import { Edit } from "./core.ts";
 import type { Loaded, ServiceKeys } from "./core.ts";
+import { deliver } from "./deliver.ts";
 import { enter } from "./door.ts";
-import { log, replicateBase } from "./env.ts";
+import { answered } from "./failover.ts";
+import type { Result } from "./failover.ts";
+import { conclude } from "./conclude.ts";
 import type { Choice, Passage } from "./passage.ts";
-import { record } from "./record.ts";
+import { Failure } from "./columns.ts";
 import { unrouted } from "./replicate.ts";
-import { conceal, dress } from "./secrets.ts";
-import { answer, problem, requestHeaders, targetURL } from "./upstream.ts";
-import { webhookTail } from "./webhook.ts";
+import { conceal } from "./secrets.ts";
+import { withWait } from "./throttle.ts";
+import { problem, setOwn } from "./upstream.ts";
 
 /** Finds the service through the version that the body names. */
 export async function byVersion(p: Passage): Promise<Response> {
@@ -29,53 +33,59 @@ export async function byService(p: Passage, keys: ServiceKeys): Promise<Response
   await enter(p, loaded);
   const choice = choose(p, loaded);
   if (choice.edit !== Edit.none && p.body.encoded) return unrouted(p, "body-encoded");
-  return toTarget(p, loaded, choice);
-}
-
-async function toTarget(p: Passage, loaded: Loaded, choice: Choice): Promise<Response> {
-  const { target } = choice;
-  const { request, trace } = p;
-  const headers = requestHeaders(request, trace);
-  const { reason, user } = choice;
-  const tail = await webhookTail(p, { loaded, target, servedBy: target, reason, user });
-  if (choice.edit !== Edit.none || tail) headers.delete("content-length");
-  const body = await p.body.send(p.core, choice.edit, target.version, tail);
-  const to = targetURL(target, p.route.endpoint, replicateBase(p.env), p.route.rest, p.url.search);
-  const { core, env, entry } = p;
-  p.secrets = dress(headers, { core, env, entry, to, target, service: loaded.plan.service });
-  const askedAt = Date.now();
-  const outcome = await ask(p, to, headers, body);
-  const now = Date.now();
-  if (!p.route.undecided) {
-    const { response, failure } = outcome;
-    const status = response?.status ?? 0;
-    const event = { loaded, target, reason, user, trace, status, failure, firstByteMS: now - p.startedAt };
-    const cf = request.cf as IncomingRequestCfProperties | undefined;
-    p.ctx.waitUntil(later(() => record(p.core, p.env, cf, event)));
-  }
-  const own = {
-    "x-perch-variant": target.name,
-    "x-perch-served-by": outcome.response ? target.name : "perch",
-    "x-perch-rollout": loaded.plan.rollout,
-    "x-perch-trace": trace.id,
-  };
-  const response =
-    outcome.response ?? problem(502, "Bad gateway", `${target.name} of ${loaded.plan.service} did not answer`);
-  const answered = answer(response, own);
-  if (answered.status === 101) return answered;
-  conceal(answered.headers, p.secrets);
-  answered.headers.append("server-timing", `perch;dur=${askedAt - p.startedAt}, upstream;dur=${now - askedAt}`);
-  if (choice.cookie) answered.headers.append("set-cookie", userCookie(loaded.plan.cookie, choice.cookie, p.url));
-  return answered;
-}
-
-async function later(work: () => void): Promise<void> {
-  await Promise.resolve();
+  followClient(p);
   try {
-    work();
-  } catch (error) {
-    log("point", { error: String(error) });
+    return await toClient(p, loaded, choice, await answered(p, loaded, choice));
+  } finally {
+    p.body.release();
   }
+}
+
+/** The answer as the client gets it. Its end is recorded. */
+async function toClient(p: Passage, loaded: Loaded, choice: Choice, result: Result): Promise<Response> {
+  const { tried, cause } = result;
+  const { target, reason, user } = choice;
+  const { service, rollout } = loaded.plan;
+  const told = { loaded, target, servedBy: tried.target, reason, user };
+  const response = await withWait(await bodyOf(result, told), tried.bytes);
+  if (response.status === 101) {
+    conclude(p, loaded, choice, result, { how: "whole" }, response.status);
+    return response;
+  }
+  const delivered = deliver(p, response, {
+    isWhole: tried.response === undefined || tried.bytes !== undefined || tried.read?.isWhole === true,
+    idleMS: tried.target.idleMS,
+    needsDone: false,
+    detail: `${tried.target.name} of ${service} broke off`,
+    ended: (ending) => conclude(p, loaded, choice, result, ending, response.status),
+  });
+  const { headers } = delivered;
+  setOwn(headers, {
+    "x-perch-variant": target.name,
+    "x-perch-served-by": tried.response ? tried.target.name : "perch",
+    "x-perch-rollout": rollout,
+    "x-perch-trace": p.trace.id,
+  });
+  if (cause !== "") headers.set("x-perch-fallback", cause);
+  conceal(headers, p.secrets);
+  const { askedAt, answeredAt } = tried;
+  headers.append("server-timing", `perch;dur=${askedAt - p.startedAt}, upstream;dur=${answeredAt - askedAt}`);
+  if (choice.cookie) headers.append("set-cookie", userCookie(loaded.plan.cookie, choice.cookie, p.url));
+  return delivered;
+}
+
+/** What the target answered, or a problem that names it. The headers can be changed. */
+async function bodyOf({ tried }: Result, told: Told): Promise<Response> {
+  const { response, read, bytes, target, failure } = tried;
+  if (response === undefined) {
+    const late = failure === Failure.timeout;
+    const how = late ? "did not answer in time" : "did not answer";
+    const detail = `${target.name} of ${told.loaded.plan.service} ${how}`;
+    return late ? problem(504, "Gateway timeout", detail) : problem(502, "Bad gateway", detail);
+  }
+  if (response.status === 101) return response;
+  if (read !== undefined) return read.pass(told);
+  return new Response(bytes ?? response.body, response);
 }
 
 function userCookie(name: string, value: string, url: URL): string {

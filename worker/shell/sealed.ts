@@ -2,21 +2,18 @@
 // were sealed into answers.
 
 import { accessOf, admitTo } from "./access.ts";
-import { readAnswer } from "./answers.ts";
 import type { Source } from "./answers.ts";
-import { ask } from "./attempt.ts";
-import { Edit, Shape } from "./core.ts";
+import { Shape } from "./core.ts";
 import type { Loaded } from "./core.ts";
 import { replicateBase } from "./env.ts";
 import { isReplicate, parsed, targetAt, withoutSeal } from "./links.ts";
 import { documentOf } from "./outcome.ts";
 import type { Passage } from "./passage.ts";
 import { Refusal } from "./refusal.ts";
-import { toReplicate } from "./replicate.ts";
+import { forward, toReplicate } from "./replicate.ts";
 import { Refused, unseal } from "./seal.ts";
 import type { Context } from "./seal.ts";
-import { conceal, dress, nobody } from "./secrets.ts";
-import { answer, problem, requestHeaders } from "./upstream.ts";
+import { nobody } from "./secrets.ts";
 
 /** A poll or a cancellation: by a bare id, or with a seal that tells whose the prediction is. */
 export async function byPrediction(p: Passage): Promise<Response> {
@@ -108,19 +105,10 @@ function leadingTo(p: Passage, asked: string, loaded: Loaded | undefined): Sourc
   return { asked, shape, loaded, target };
 }
 
-async function fetched(p: Passage, source: Source): Promise<Response> {
-  const { core, env, entry, context, trace } = p;
-  const { asked: to, target } = source;
-  const headers = requestHeaders(p.request, trace);
-  p.secrets = dress(headers, { core, env, entry, to, target, service: context?.s });
-  const { response } = await ask(p, to, headers, await p.body.send(core, Edit.none, ""));
-  const answered = response
-    ? await (await readAnswer(p, response, source)).pass()
-    : problem(502, "Bad gateway", `${context?.v || "Replicate"} did not answer`);
-  const own: Record<string, string> = { "x-perch-trace": trace.id };
+function fetched(p: Passage, source: Source): Promise<Response> {
+  const { context } = p;
+  const own: Record<string, string> = {};
   if (context?.v) own["x-perch-variant"] = own["x-perch-served-by"] = context.v;
   if (context?.r) own["x-perch-rollout"] = context.r;
-  const changed = answer(answered, own);
-  conceal(changed.headers, p.secrets);
-  return changed;
+  return forward(p, source, own);
 }

@@ -1,5 +1,8 @@
 // How long a throttled client should wait, in the header that clients look at.
 
+import { wholeBytes } from "./core.ts";
+import { lengthOf } from "./watch.ts";
+
 const resets = /resets in ~?(\d+(?:\.\d+)?) ?s/;
 
 /** The seconds to wait that a 429 names elsewhere than in retry-after, or undefined. body is its text. */
@@ -21,7 +24,8 @@ function memberOf(body: string): unknown {
 /** Adds retry-after to a 429 that has none. A small answer is read for it; bytes are its body if it was. */
 export async function withWait(response: Response, bytes?: ArrayBuffer): Promise<Response> {
   if (response.status !== 429 || response.headers.has("retry-after")) return response;
-  const copy = bytes ?? (await response.clone().arrayBuffer());
+  const isSmall = lengthOf(response.headers) <= wholeBytes;
+  const copy = bytes ?? (isSmall ? await response.clone().arrayBuffer() : new ArrayBuffer());
   const wait = waitOf(response.headers, new TextDecoder().decode(copy));
   if (wait === undefined) return response;
   const changed = new Response(bytes ?? response.body, response);

@@ -26,10 +26,12 @@ export function targetURL(target: Target, endpoint: number, base: string, rest: 
   return (target.url || base + target.path) + query;
 }
 
+const ownHeader = /^x[-_]perch[-_]/; // some servers take the one for the other
+
 /** The client's headers without what is between it and Perch. */
 export function requestHeaders(request: Request, trace: Trace): Headers {
   const headers = new Headers(request.headers);
-  for (const name of [...headers.keys()]) if (name.startsWith("x-perch-")) headers.delete(name);
+  for (const name of [...headers.keys()]) if (ownHeader.test(name)) headers.delete(name);
   headers.set("traceparent", trace.parent);
   return headers;
 }
@@ -42,11 +44,16 @@ export function problem(status: number, title: string, detail: string): Response
   );
 }
 
-/** An answer whose headers can be changed; its body is not touched. */
-export function answer(response: Response, headers: Record<string, string>): Response {
+/** An answer whose headers can be changed, with these of Perch's own and no others; its body is not touched. */
+export function answer(response: Response, own: Record<string, string>): Response {
   if (response.status === 101) return response;
   const changed = new Response(response.body, response);
-  const to = changed.headers;
-  for (const name in headers) to.set(name, headers[name] ?? "");
+  setOwn(changed.headers, own);
   return changed;
+}
+
+/** Sets Perch's own headers on an answer; an upstream has no say in them. */
+export function setOwn(headers: Headers, own: Record<string, string>): void {
+  for (const name of [...headers.keys()]) if (name.startsWith("x-perch-")) headers.delete(name);
+  for (const name in own) headers.set(name, own[name] ?? "");
 }

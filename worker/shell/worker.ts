@@ -9,6 +9,7 @@ import { log } from "./env.ts";
 import type { Env } from "./env.ts";
 import type { Passage } from "./passage.ts";
 import { Refusal, refused } from "./refusal.ts";
+import { pathOf } from "./requestlog.ts";
 import { relay } from "./relay.ts";
 import { toReplicate, unrouted } from "./replicate.ts";
 import { Rollouts } from "./rollouts.ts";
@@ -33,7 +34,7 @@ export function createWorker(core: Core) {
         return await dispatch(p);
       } catch (error) {
         if (error instanceof Refusal) return error.response(trace);
-        log("failure", { error: String(error), path: url.pathname, trace: p.trace.id });
+        log("failure", { error: String(error), path: pathOf(p), trace: p.trace.id });
         if (p.asked || route.action === Action.variant) return problem(502, "Bad gateway", "Perch failed");
         return await unrouted(p, "failure").catch((refusal: unknown) => refused(refusal, trace));
       }
@@ -68,6 +69,8 @@ function resolve(core: Core, request: Request, url: URL): Route {
 }
 
 function dispatch(p: Passage): Promise<Response> | Response {
+  // An upstream would answer with all that it was sent.
+  if (p.request.method === "TRACE") throw new Refusal(405, "TRACE is not answered");
   switch (p.route.action) {
     case Action.pass:
       return toReplicate(p);
