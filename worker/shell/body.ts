@@ -28,20 +28,24 @@ export class Body {
   /** Why a body was cut that was already on its way. */
   refusal: Refusal | undefined;
 
-  constructor(private readonly request: Request) {}
+  readonly #request: Request;
+
+  constructor(request: Request) {
+    this.#request = request;
+  }
 
   get #stream(): ReadableStream<Uint8Array> | null {
-    return this.request.body as ReadableStream<Uint8Array> | null;
+    return this.#request.body as ReadableStream<Uint8Array> | null;
   }
 
   /** The content-length, or NaN. */
   get #length(): number {
-    return Number(this.request.headers.get("content-length") ?? NaN);
+    return Number(this.#request.headers.get("content-length") ?? NaN);
   }
 
   /** Compressed: it can neither be read nor edited. */
   get encoded(): boolean {
-    const encoding = this.request.headers.get("content-encoding");
+    const encoding = this.#request.headers.get("content-encoding");
     return encoding !== null && encoding !== "identity";
   }
 
@@ -94,7 +98,7 @@ export class Body {
 
   /** Holds the body of a length that is known. It costs less than reading chunks. */
   async #whole(): Promise<Uint8Array> {
-    const bytes = new Uint8Array(await this.request.arrayBuffer());
+    const bytes = new Uint8Array(await this.#request.arrayBuffer());
     this.#hold(bytes);
     this.#ended = true;
     return bytes;
@@ -102,7 +106,7 @@ export class Body {
 
   /** Has the next send keep the body as far as it has at most so many bytes, so that it can be sent again. */
   keep(bytes: number): void {
-    const { method } = this.request;
+    const { method } = this.#request;
     if (method !== "GET" && method !== "HEAD") this.#keep = bytes; // theirs go on with the request itself
   }
 

@@ -38,10 +38,10 @@ class Passing {
   #stalled = false;
   #timer: ReturnType<typeof setTimeout>;
 
-  constructor(
-    from: ReadableStream<Uint8Array>,
-    private readonly terms: StreamTerms,
-  ) {
+  readonly #terms: StreamTerms;
+
+  constructor(from: ReadableStream<Uint8Array>, terms: StreamTerms) {
+    this.#terms = terms;
     this.#reader = from.getReader();
     this.#timer = setTimeout(() => this.#look(), terms.idleMS);
   }
@@ -71,7 +71,7 @@ class Passing {
 
   /** One timer for the stream: it looks again when the newest chunk would be too old. */
   #look(): void {
-    const { idleMS, stop } = this.terms;
+    const { idleMS, stop } = this.#terms;
     const waited = this.#waitingSince === 0 ? 0 : Date.now() - this.#waitingSince;
     this.#stalled = waited >= idleMS;
     if (this.#stalled) stop();
@@ -80,7 +80,7 @@ class Passing {
 
   /** The upstream has ended its answer. */
   #finish(to: ReadableStreamDefaultController<Uint8Array>): void {
-    const { needsDone } = this.terms;
+    const { needsDone } = this.#terms;
     const events = this.#events;
     // Sloppy servers end without the empty line; within a line, nobody meant to end.
     const isCut = this.#stalled || !events.isAtLine || (needsDone && !this.#listener.done && !this.#listener.isIdle);
@@ -92,7 +92,7 @@ class Passing {
 
   /** Nothing more comes, and something was to. Half an event must not be taken for a whole one. */
   #break(to: ReadableStreamDefaultController<Uint8Array>): void {
-    const { detail, stop } = this.terms;
+    const { detail, stop } = this.#terms;
     this.#end("cut");
     stop();
     if (this.#events.isAmidEvent) return to.error(new Error(detail));
@@ -102,6 +102,6 @@ class Passing {
 
   #end(how: StreamEnd["how"]): void {
     clearTimeout(this.#timer);
-    this.terms.ended({ listener: this.#listener, how });
+    this.#terms.ended({ listener: this.#listener, how });
   }
 }

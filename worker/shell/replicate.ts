@@ -98,7 +98,7 @@ function events(p: Passage, { target }: Source, response: Response, name: string
     const firstOutputAt = listener?.firstOutputAt ?? 0;
     const firstTokenMS = firstOutputAt > 0 ? firstOutputAt - p.startedAt : 0;
     const told = { firstTokenMS, eventsPerSecond: listener?.eventsPerSecond ?? 0 };
-    if (isPrediction) streamEnded(p, context, { ended: listener?.ended ?? "", ...told });
+    if (isPrediction) streamEnded(p, context, { ended: listener?.ended ?? "", cut: how === "cut", ...told });
     const { s: service, v: variant, r: rollout, i: prediction } = context ?? {};
     const totalMS = Date.now() - p.startedAt;
     const cause = how === "whole" ? "" : how === "cut" ? "cut" : "client";
