@@ -85,6 +85,7 @@ func (a *app) commands() []*cli.Command {
 		a.startCommand(),
 		a.stepCommand(),
 		a.runCommand(),
+		a.followCommand(),
 		a.setCommand(),
 		a.rollbackCommand(),
 		a.promoteCommand(),

@@ -126,6 +126,8 @@ type fakeSource struct {
 	err            error
 	gate           func()
 	queries        []string
+	open           []cloudflare.Row // predictions without a known end
+	pending        float64          // as many are counted in the canary's windows
 }
 
 type arm struct {
@@ -147,7 +149,12 @@ func (f *fakeSource) Query(ctx context.Context, sql string) ([]cloudflare.Row, e
 		return nil, errors.Join(f.err, ctx.Err())
 	}
 	rows := []cloudflare.Row{}
-	if strings.Contains(sql, "GROUP BY prediction") {
+	switch {
+	case strings.Contains(sql, "ORDER BY made_at"):
+		return f.open, nil
+	case strings.Contains(sql, "GROUP BY prediction") && f.pending > 0:
+		return []cloudflare.Row{{"variant": "canary", "total_rows": "0", "requests": "0", "errors": "0", "open": number(f.pending), "total_p95": nil, "predict_p95": nil}}, nil
+	case strings.Contains(sql, "GROUP BY prediction"):
 		return rows, nil
 	}
 	for variant, a := range map[string]arm{"canary": f.canary, "stable": f.stable} {

@@ -25,6 +25,9 @@ func (a *app) stepCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if note, _ := x.followLook(c.Context, status); note != "" {
+				status.Notes = append(status.Notes, note)
+			}
 			return x.finish(status, nil)
 		},
 	}

@@ -65,6 +65,7 @@ type loop struct {
 	last     report.Status
 	changes  []report.Status
 	failing  time.Time // since when every look has failed, or zero
+	astray   bool      // the last look could not follow predictions, which was said
 }
 
 // defaultLook is the pause after a look that failed before any succeeded.
@@ -93,11 +94,21 @@ func (l *loop) run(ctx context.Context) error {
 				}
 				return nil
 			}
+			l.follow(ctx, status)
 		}
 		if err := l.pause(ctx, now.Add(l.look())); err != nil {
 			return err
 		}
 	}
+}
+
+// follow asks about predictions, and says once what keeps it from that.
+func (l *loop) follow(ctx context.Context, status report.Status) {
+	note, problem := l.followLook(ctx, status)
+	if problem && !l.astray {
+		l.progress.Note(l.app.clock.Now(), note)
+	}
+	l.astray = problem
 }
 
 func (l *loop) look() time.Duration {
