@@ -26,7 +26,6 @@ const passed = [...signature, "content-type", "user-agent"];
 /** Takes a delivery and answers as the client's own webhook did. */
 export async function relay(p: Passage): Promise<Response> {
   p.asked = true; // whatever comes of it, it is nothing to pass to Replicate
-  if (p.request.method !== "POST") throw new Refusal(405, "Webhooks come by POST", { allow: "POST" });
   const context = await opened(p.env, p.route.seal);
   try {
     return await take(p, context, await read(p.request));
