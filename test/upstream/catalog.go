@@ -46,6 +46,7 @@ type Model struct {
 type HTTPModel struct {
 	Name     string   `json:"name"`
 	Behavior Behavior `json:"behavior"`
+	Version  string   `json:"version"` // id of the version whose predictions POST /http/{name}/predictions makes, if any
 }
 
 // VersionID makes a well-formed version id from any words, the same one each time.

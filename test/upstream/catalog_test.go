@@ -27,6 +27,8 @@ func TestNewRefusesContradictions(t *testing.T) {
 			`make upstream: add deployment acme/app: version "` + fluxStable + `" is not listed`},
 		{"plain name", Options{Catalog: Catalog{HTTP: []HTTPModel{{Name: "a/b"}}}},
 			`make upstream: add plain model a/b: name is not made of a-z, 0-9, dot, dash and underscore`},
+		{"plain model's version", Options{Catalog: Catalog{HTTP: []HTTPModel{{Name: "a", Version: "x"}}}},
+			`make upstream: add plain model a: version "x" is not listed`},
 		{"negative scale", Options{Scale: -1}, `make upstream: scale is -1, use more than 0`},
 		{"negative limit", Options{RateLimit: RateLimit{Creates: -1}}, `make upstream: rate limit is negative, use 0 for none`},
 	}

@@ -107,7 +107,7 @@ func (f fate) refusal() *problem {
 
 func (s *Server) start(x *exchange, t target, body createBody, f fate, lifetime time.Duration) *prediction {
 	p := &prediction{
-		version: t.version, shown: t.shown, deployment: t.deployment, input: body.input,
+		version: t.version, shown: t.shown, deployment: t.deployment, server: t.server, input: body.input,
 		tokens: outputTokens(t.version, body.input, f.outputBytes), created: x.now, changed: make(chan struct{}),
 		webhook: body.webhook, origin: s.origin(x.r), streams: s.streams(),
 	}

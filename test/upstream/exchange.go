@@ -29,8 +29,11 @@ type recorder struct {
 	status  int
 	bytes   int64
 	sum     hash.Hash
-	reset   bool // the connection was closed before the answer's end
-	gone    bool // the client went away before the answer's end
+
+	compress bool // JSON goes out in gzip
+
+	reset bool // the connection was closed before the answer's end
+	gone  bool // the client went away before the answer's end
 
 	faults  []Fault // on the answer's way
 	instead func()  // answers in place of whoever is about to

@@ -16,7 +16,8 @@ type version struct {
 }
 
 type httpModel struct {
-	name string
+	name    string
+	version string // id, or empty
 	*actor
 }
 
@@ -129,7 +130,10 @@ func (c *catalog) addHTTP(h HTTPModel, seed uint64) error {
 	if err := h.Behavior.validate(); err != nil {
 		return err
 	}
-	c.http[h.Name] = &httpModel{name: h.Name, actor: newActor(seed, "http:"+h.Name, h.Behavior)}
+	if h.Version != "" && c.versions[h.Version] == nil {
+		return fmt.Errorf("version %q is not listed", h.Version)
+	}
+	c.http[h.Name] = &httpModel{name: h.Name, version: h.Version, actor: newActor(seed, "http:"+h.Name, h.Behavior)}
 	return nil
 }
 
@@ -168,6 +172,7 @@ type target struct {
 	version    *version
 	shown      string // the prediction's version property
 	deployment string // owner/name, or empty
+	server     string // name of the model server, or empty for Replicate
 }
 
 // official finds a model that may be run without a version.

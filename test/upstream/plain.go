@@ -23,7 +23,8 @@ type plainAnswer struct {
 const plainMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // servePlain is the model server called name. The query asks for particular answers: status=N, bytes=N (that many bytes
-// instead of JSON), sse=N with gap_ms=M (N events, M milliseconds apart). The header x-model is on every answer.
+// instead of JSON), sse=N with gap_ms=M (N events, M milliseconds apart), header=Name:value (any number). The header
+// x-model is on every answer.
 func (s *Server) servePlain(x *exchange, name string) {
 	m := s.catalog.http[name]
 	if m == nil {
@@ -39,6 +40,9 @@ func (s *Server) servePlain(x *exchange, name string) {
 	}
 	if strings.EqualFold(x.r.Header.Get("Upgrade"), "websocket") {
 		s.echoSocket(x)
+		return
+	}
+	if s.servePredictions(x, m) {
 		return
 	}
 	wish, err := parsePlainWish(x.r)
@@ -81,6 +85,7 @@ func (f fate) plainRefusal() *problem {
 // plainWish is the answer that the query asks for.
 type plainWish struct {
 	status, bytes, events int
+	headers               []string // Name:value
 	gap                   time.Duration
 }
 
@@ -107,11 +112,16 @@ func parsePlainWish(r *http.Request) (plainWish, error) {
 		}
 		*option.into = n
 	}
+	w.headers = query["header"]
 	w.gap = time.Duration(gapMS) * time.Millisecond
 	return w, nil
 }
 
 func (w plainWish) serve(s *Server, x *exchange, a plainAnswer) {
+	for _, header := range w.headers {
+		name, value, _ := strings.Cut(header, ":")
+		x.w.Header().Add(name, value)
+	}
 	switch {
 	case w.bytes > 0:
 		w.serveBytes(x)

@@ -57,6 +57,10 @@ func TestPlainAnswersAsTheQueryAsks(t *testing.T) {
 		{"wrong option", "GET", "/http/qwen-stable/?bytes=0", 400, func(t *testing.T, r reply) {
 			require.Equal(t, `bytes is "0", use 1 to 1073741824`, r.object(t)["detail"])
 		}},
+		{"headers", "GET", "/http/qwen-stable/?status=302&header=Location:/x&header=X-A:1&header=X-A:2", 302, func(t *testing.T, r reply) {
+			require.Equal(t, "/x", r.header.Get("Location"))
+			require.Equal(t, []string{"1", "2"}, r.header.Values("x-a"))
+		}},
 		{"unknown name", "GET", "/http/nobody/", 404, nil},
 		{"events", "GET", "/http/qwen-stable/?sse=2&gap_ms=200", 200, func(t *testing.T, r reply) {
 			require.Equal(t, "id: 0\ndata: {\"model\":\"qwen-stable\",\"event\":0}\n\n"+

@@ -27,6 +27,7 @@ type prediction struct {
 	version    *version
 	shown      string // version property
 	deployment string
+	server     string // name of the model server, or empty for Replicate
 	input      json.RawMessage
 	webhook    webhook
 	streams    string    // what URLs of streams begin with; empty for what others do

@@ -115,8 +115,8 @@ func (p *prediction) base(origin string) predictionJSON {
 		ID: p.id, Model: p.version.Model, Version: p.shown, Deployment: p.deployment, Input: p.input, Source: "api",
 		CreatedAt: timestamp(p.created), Webhook: p.webhook.url,
 		URLs: predictionURLs{
-			Cancel: origin + "/v1/predictions/" + p.id + "/cancel",
-			Get:    origin + "/v1/predictions/" + p.id,
+			Cancel: origin + mount(p.server) + "/predictions/" + p.id + "/cancel",
+			Get:    origin + mount(p.server) + "/predictions/" + p.id,
 			Web:    origin + "/p/" + p.id,
 		},
 	}

@@ -47,6 +47,11 @@ func writeJSON(w http.ResponseWriter, contentType string, status int, value any)
 		return
 	}
 	body = append(body, '\n')
+	if rec, ok := w.(*recorder); ok && rec.compress {
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Add("Vary", "Accept-Encoding")
+		body = gzipped(body)
+	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)

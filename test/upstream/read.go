@@ -3,6 +3,7 @@ package upstream
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -22,7 +23,7 @@ func (s *Server) cancelPrediction(x *exchange) {
 // findPrediction finds the one that the path names. It answers itself where there is none, and instead of it.
 func (s *Server) findPrediction(x *exchange, call Call) *prediction {
 	p := s.predictions.get(x.r.PathValue("id"))
-	if p == nil {
+	if p == nil || p.server != x.server() {
 		x.fail(problemNotFound)
 		return nil
 	}
@@ -36,7 +37,7 @@ func (s *Server) findPrediction(x *exchange, call Call) *prediction {
 }
 
 func (p *prediction) target() target {
-	return target{version: p.version, shown: p.shown, deployment: p.deployment}
+	return target{version: p.version, shown: p.shown, deployment: p.deployment, server: p.server}
 }
 
 func (s *Server) listPredictions(x *exchange) {
@@ -49,7 +50,8 @@ func (s *Server) listPredictions(x *exchange) {
 	}
 	var found []*prediction
 	if query.Get("source") != "web" { // nothing here was made on the web
-		found = s.predictions.between(from, to)
+		all := s.predictions.between(from, to)
+		found = slices.DeleteFunc(all, func(p *prediction) bool { return p.server != "" })
 	}
 	paginate(s, x, found, (*prediction).key, func(p *prediction) predictionJSON {
 		return p.read(x.now, s.origin(x.r), s.scaled(dataKept))

@@ -29,6 +29,7 @@ type Options struct {
 	LogLimit  int       // entries that each log keeps, the newest; 0 means 100000
 
 	PageSize          int          // of lists; 0 means 100
+	Compress          bool         // answers JSON in gzip to clients that accept it, as Replicate does
 	AllowHTTPWebhooks bool         // else only https is accepted, as Replicate does
 	WebhookClient     *http.Client // sends webhooks, e.g. one that trusts a test's certificate; redirects are never followed
 }
@@ -132,6 +133,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rec := &recorder{ResponseWriter: w, context: r.Context(), sum: sha256.New()}
+	rec.compress = s.options.Compress && acceptsGzip(r.Header)
 	rec.entry = s.begin(r)
 	defer rec.finish(&s.log) // deferred because a reset ends the handler by a panic
 	if rest, plain := strings.CutPrefix(r.URL.Path, "/http/"); plain {

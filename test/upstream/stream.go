@@ -69,7 +69,11 @@ func (s *Server) streamPrediction(x *exchange) {
 		return
 	}
 	x.note(func(e *Entry) { e.Prediction, e.Version, e.Model = p.id, p.version.ID, p.version.Model })
-	if !s.strike(x, CallStream, append(p.target().targets(), everyTarget)...) {
+	targets := p.target().targets()
+	if p.server == "" {
+		targets = append(targets, everyTarget)
+	}
+	if !s.strike(x, CallStream, targets...) {
 		return
 	}
 	first := resumeAt(x.r.Header.Get("Last-Event-ID"))

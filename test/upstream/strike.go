@@ -46,6 +46,9 @@ func (t target) targets() []string {
 	if t.deployment != "" {
 		names = append(names, "deployment:"+t.deployment)
 	}
+	if t.server != "" {
+		names = append(names, "http:"+t.server, everyTarget) // calls of the API had theirs before
+	}
 	return names
 }
 
