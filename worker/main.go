@@ -58,8 +58,18 @@ func decide(handle, n, nowHigh, nowLow, endpoint uint32) uint32 {
 	return done(core.Decide(handle, n, nowHigh, nowLow, endpoint))
 }
 
-//go:wasmexport stable
-func stable(handle, n, endpoint uint32) uint32 { return done(core.Stable(handle, n, endpoint)) }
+//go:wasmexport use
+func use(handle, target, n, endpoint uint32) uint32 { return core.Use(handle, target, n, endpoint) }
+
+//go:wasmexport rescue
+func rescue(handle, target, failure, status, trouble uint32) uint32 {
+	return core.Rescue(handle, target, failure, status, trouble)
+}
+
+//go:wasmexport report
+func report(handle, target, failed, nowHigh, nowLow uint32) uint32 {
+	return core.Report(handle, target, failed, nowHigh, nowLow)
+}
 
 //go:wasmexport classify
 func classify(status, failure uint32) {

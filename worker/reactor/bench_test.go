@@ -36,7 +36,7 @@ func typicalCall() string {
 	for i := range 14 {
 		cookies = append(cookies, fmt.Sprintf("cookie-%02d=%s", i, strings.Repeat("v", 24)))
 	}
-	fields := []string{"", "203.0.113.9", "6a1f7c2e-95d1-4c47-9f1e-0a5b6c7d8e9f", strings.Join(cookies, "; "), "", "user-1234567", "landscape"}
+	fields := []string{"", "", "203.0.113.9", "6a1f7c2e-95d1-4c47-9f1e-0a5b6c7d8e9f", strings.Join(cookies, "; "), "", "user-1234567", "landscape"}
 	return strings.Join(fields, "\n")
 }
 
@@ -60,7 +60,10 @@ func TestAllocations(t *testing.T) {
 	request := func() {
 		n := copy(r.Input[:], call)
 		r.Decide(handle, uint32(n), 417, 4200000000, uint32(router.EndpointNamed))
-		r.Stable(handle, 0, uint32(router.EndpointNamed))
+		r.Use(handle, 0, 0, uint32(router.EndpointNamed))
+		r.Rescue(handle, 1, 0, 503, TroubleCreates|TroubleResendable)
+		r.Report(handle, 1, 1, 417, 4200000000)
+		r.Report(handle, 1, 0, 417, 4200000000)
 		r.Classify(200, 0)
 	}
 	require.Zero(t, testing.AllocsPerRun(1_000, request))

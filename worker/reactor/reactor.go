@@ -32,23 +32,32 @@ type Reactor struct {
 	editors editors
 	text    []byte // backs Output where it is text
 	rules   [document.MaxRules]string
+
+	breakers []guarded
 }
 
 // Resolve reads "method, path, service, upgrade" (upgrade is "1" or ""), and
-// returns action | endpoint<<8 | undecided<<16. Output: "variant, rest,
-// service, rollout key, halt key, alias key".
+// returns action | endpoint<<8 | undecided<<16 | cancel<<17 | creates<<18 |
+// safe<<19 | shape<<24. Output: "variant, rest, prediction, seal, service,
+// rollout key, halt key, alias key".
 func (r *Reactor) Resolve(n uint32) uint32 {
 	f := r.fields(n)
 	route := router.Resolve(router.Head{Method: f.next(), Path: f.next(), Service: f.next(), Upgrade: f.next() == "1"})
 	r.text = append(r.text[:0], route.Variant...)
 	r.add(route.Rest)
+	r.add(route.Prediction)
+	r.add(route.Seal)
 	r.addService(route.Service)
 	r.Output = r.text
-	code := uint32(route.Action) | uint32(route.Endpoint)<<8
-	if route.Undecided {
-		code |= 1 << 16
+	return uint32(route.Action) | uint32(route.Endpoint)<<8 | uint32(route.Shape)<<24 |
+		bit(route.Undecided, 16) | bit(route.Cancel, 17) | bit(route.Creates, 18) | bit(route.Safe, 19)
+}
+
+func bit(set bool, position uint32) uint32 {
+	if set {
+		return 1 << position
 	}
-	return code
+	return 0
 }
 
 func (r *Reactor) addService(s document.Service) {
@@ -160,13 +169,16 @@ func (r *Reactor) refused(err error) uint32 {
 // Release forgets a document.
 func (r *Reactor) Release(handle uint32) { r.states.remove(handle) }
 
-// Decide reads "override, client, random, cookie, version, user header, rule
-// headers…" and returns target | edit<<8 | new<<16. Output: "reason, user's
-// fingerprint (16 hexadecimal digits), bucket".
+// Preview, added to Decide's endpoint, asks for a decision by which nobody is sent.
+const Preview = 1 << 8
+
+// Decide reads "override, identity, client, random, cookie, version, user
+// header, rule headers…" and returns target | edit<<8 | new<<16 | skipped<<17.
+// Output: "reason, user's fingerprint (16 hexadecimal digits), bucket".
 func (r *Reactor) Decide(handle, n, nowHigh, nowLow, endpoint uint32) uint32 {
 	state := r.states.get(handle)
 	f := r.fields(n)
-	q := router.Request{Override: f.next(), Client: f.next(), Random: f.next(), Cookie: f.next()}
+	q := router.Request{Override: f.next(), Identity: f.next(), Client: f.next(), Random: f.next(), Cookie: f.next()}
 	version := f.next()
 	q.Header = f.next()
 	trapOn(q.Header)
@@ -174,26 +186,48 @@ func (r *Reactor) Decide(handle, n, nowHigh, nowLow, endpoint uint32) uint32 {
 		r.rules[i] = f.next()
 	}
 	q.Rules = r.rules[:len(state.Rules)]
-	d := router.Decide(state, &q, int64(uint64(nowHigh)<<32|uint64(nowLow)))
+	now := milliseconds(nowHigh, nowLow)
+	d := router.Decide(state, &q, now)
 	r.text = append(append(r.text[:0], d.Reason...), separator)
 	r.text = appendHex(r.text, d.Fingerprint)
 	r.addInt(d.Bucket)
 	r.Output = r.text
 	edit := router.EditFor(&state.Targets[d.Target], router.Endpoint(endpoint), version)
-	code := uint32(d.Target) | uint32(edit)<<8
-	if d.New {
-		code |= 1 << 16
-	}
-	return code
+	// Who asks for a variant wants to see it, whatever its state.
+	skipped := d.Reason != telemetry.ReasonOverride && !r.asks(state.Document, d.Target, now, endpoint&Preview != 0)
+	return uint32(d.Target) | uint32(edit)<<8 | bit(d.New, 16) | bit(skipped, 17)
 }
 
-// Stable answers like Decide without deciding: the stable target and its edit.
-// The input is the version that the body names.
-func (r *Reactor) Stable(handle, n, endpoint uint32) uint32 {
+func milliseconds(high, low uint32) int64 { return int64(uint64(high)<<32 | uint64(low)) }
+
+// Use returns the edit for a target. The input is the version that the body names.
+func (r *Reactor) Use(handle, target, n, endpoint uint32) uint32 {
 	state := r.states.get(handle)
-	target := state.Target(document.Stable)
-	r.Output = nil
-	return uint32(target) | uint32(router.EditFor(&state.Targets[target], router.Endpoint(endpoint), r.input(n)))<<8
+	return uint32(router.EditFor(&state.Targets[target], router.Endpoint(endpoint), r.input(n)))
+}
+
+// What Rescue is told of a request.
+const (
+	TroubleCreates    = 1 << iota // a prediction, by Replicate's API
+	TroubleSafe                   // by its method
+	TroubleResendable             // the whole body is at hand
+)
+
+// Rescue returns 1 if a request that its target did not answer well goes to the
+// target's fallback.
+func (r *Reactor) Rescue(handle, target, failure, status, trouble uint32) uint32 {
+	return bit(router.Rescue(r.states.get(handle).Document, int(target), router.Trouble{
+		Cause: telemetry.Failure(failure), Status: int(status),
+		Creates: trouble&TroubleCreates != 0, Safe: trouble&TroubleSafe != 0, Resendable: trouble&TroubleResendable != 0,
+	}), 0)
+}
+
+// Report tells a target's breaker how a request ended, and returns how many
+// breakers are not as they were at the beginning: while there are none, reports
+// of success may be spared.
+func (r *Reactor) Report(handle, target, failed, nowHigh, nowLow uint32) uint32 {
+	r.report(r.states.get(handle).Document, int(target), failed != 0, milliseconds(nowHigh, nowLow))
+	return uint32(len(r.breakers))
 }
 
 // Classify puts "outcome, error class" of an answer into Output.

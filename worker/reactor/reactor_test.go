@@ -28,13 +28,17 @@ func TestResolveOutput(t *testing.T) {
 		code              uint32
 	}{
 		{"model", "POST\n/@canary/v1/models/acme/flux/predictions\n\n",
-			"canary\n/models/acme/flux/predictions\nmodel:acme/flux\nrollout:model:acme:flux\nhalt:model:acme:flux\nalias:model:acme:flux", 4 | 1<<8},
+			"canary\n/models/acme/flux/predictions\n\n\nmodel:acme/flux\nrollout:model:acme:flux\nhalt:model:acme:flux\nalias:model:acme:flux", 4 | 1<<8 | 1<<18 | 1<<24},
 		{"deployment", "POST\n/v1/deployments/acme/flux/predictions\n\n",
-			"\n/deployments/acme/flux/predictions\ndeployment:acme/flux\nrollout:deployment:acme:flux\nhalt:deployment:acme:flux\nalias:deployment:acme:flux", 4 | 1<<8},
-		{"http service, which has no alias", "GET\n/qwen/live\n\n1", "\n/live\nhttp:qwen\nrollout:http:qwen\nhalt:http:qwen\n", 4 | 2<<8 | 1<<16},
-		{"no service", "GET\n/v1/predictions/a\n\n", "\n/predictions/a", 1},
-		{"fields missing", "GET\n/v1", "\n/", 1},
-		{"nothing", "", "\n", 0},
+			"\n/deployments/acme/flux/predictions\n\n\ndeployment:acme/flux\nrollout:deployment:acme:flux\nhalt:deployment:acme:flux\nalias:deployment:acme:flux", 4 | 1<<8 | 1<<18 | 1<<24},
+		{"http service, which has no alias", "GET\n/qwen/live\n\n1", "\n/live\n\n\nhttp:qwen\nrollout:http:qwen\nhalt:http:qwen\n", 4 | 2<<8 | 1<<16 | 1<<19},
+		{"poll", "GET\n/v1/predictions/a~p1.k\n\n", "\n/predictions/a~p1.k\na~p1.k\n", 6 | 1<<19 | 1<<24},
+		{"cancellation", "POST\n/v1/predictions/a/cancel\n\n", "\n/predictions/a/cancel\na\n", 6 | 1<<17 | 1<<24},
+		{"what is sealed", "GET\n/_perch/at/p1.k\n\n", "\n/_perch/at/p1.k\n\np1.k", 7 | 1<<19},
+		{"a delivery", "POST\n/_perch/webhook/p1.k\n\n", "\n/_perch/webhook/p1.k\n\np1.k", 8},
+		{"no service", "GET\n/v1/models\n\n", "\n/models\n\n", 1 | 1<<19 | 3<<24},
+		{"fields missing", "GET\n/v1", "\n/\n\n", 1 | 1<<19},
+		{"nothing", "", "\n\n\n", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -133,7 +137,7 @@ func TestHalted(t *testing.T) {
 	r := new(Reactor)
 	whole := strings.Replace(benchDocument, `"percentage": 5`, `"percentage": 100`, 1)
 	free, halted := load(t, r, whole, ""), load(t, r, whole, "2026-11-20-a")
-	call := "\n\n\n\n\nme\n"
+	call := "\n\n\n\n\n\nme\n"
 	require.Equal(t, uint32(1), r.Decide(free, r.write(call), 0, 1, 1))
 	require.True(t, strings.HasPrefix(string(r.Output), "percentage\n"), string(r.Output))
 	require.Equal(t, uint32(0), r.Decide(halted, r.write(call), 0, 1, 1))
@@ -146,7 +150,7 @@ func TestTime(t *testing.T) {
 	r := new(Reactor)
 	handle := load(t, r, benchDocument, "")
 	for now, want := range map[uint64]string{switchMS - 1: "percentage\n", switchMS: "unattended\n", switchMS - 1<<32: "percentage\n"} {
-		r.Decide(handle, r.write("\n\n\n\n\nme\n"), uint32(now>>32), uint32(now&(1<<32-1)), 1)
+		r.Decide(handle, r.write("\n\n\n\n\n\nme\n"), uint32(now>>32), uint32(now&(1<<32-1)), 1)
 		require.True(t, strings.HasPrefix(string(r.Output), want), "%d: %s", now, r.Output)
 	}
 }
@@ -166,7 +170,7 @@ func TestOutlivesInput(t *testing.T) {
 	require.Equal(t, `{"version":"acme/flux-next","input":1}`, string(r.Output))
 	require.Equal(t, uint32(1), r.PushFinder(finder, r.write(`ux"`)))
 	require.Equal(t, "acme/flux", string(r.Output))
-	r.Decide(handle, r.write("canary\n\n\n\n\nme\n"), 0, 1, 1)
+	r.Decide(handle, r.write("canary\n\n\n\n\n\nme\n"), 0, 1, 1)
 	require.True(t, strings.HasPrefix(string(r.Output), "halted\n"), string(r.Output))
 }
 

@@ -18,11 +18,12 @@ type State struct {
 
 // Request is what a decision depends on. Absent values are "".
 type Request struct {
+	Identity string // verified, or ""; it outranks every other name of the user
 	Header   string // value of the document's user header
 	Cookie   string // the whole Cookie header
 	Client   string // token or address, as the document's User.From asks
 	Random   string // fresh randomness for a user who is unknown
-	Override string // variant asked for by path or header; cookies are looked up
+	Override string // variant asked for by somebody who may
 	// Rules holds the values of the rules' headers, in the order of the rules.
 	Rules []string
 }
@@ -36,9 +37,6 @@ type Decision struct {
 	// New means that the user was unknown: Random is the id to set as cookie.
 	New bool
 }
-
-// OverrideCookie is the cookie by which a client may ask for a variant.
-const OverrideCookie = "perch-variant"
 
 // Decide chooses the target for a request at nowMS, in epoch milliseconds. The
 // document must be valid. While a rollout is halted or unattended nothing
@@ -71,15 +69,9 @@ func (r State) stopped(nowMS int64) (bool, string) {
 }
 
 func choose(r State, q *Request, userBucket int) (target int, reason string) {
-	if r.Overrides {
-		asked := q.Override
-		if asked == "" {
-			asked = cookie(q.Cookie, OverrideCookie)
-		}
-		if asked == document.Stable || asked == document.Canary {
-			if target := r.Target(asked); target >= 0 {
-				return target, telemetry.ReasonOverride
-			}
+	if r.Overrides && (q.Override == document.Stable || q.Override == document.Canary) {
+		if target := r.Target(q.Override); target >= 0 {
+			return target, telemetry.ReasonOverride
 		}
 	}
 	for i := range r.Rules {
@@ -95,6 +87,9 @@ func choose(r State, q *Request, userBucket int) (target int, reason string) {
 
 // identify returns the user's id, and whether it was made up for this request.
 func identify(u *document.User, q *Request) (id string, isNew bool) {
+	if q.Identity != "" {
+		return q.Identity, false
+	}
 	if q.Header != "" {
 		return q.Header, false
 	}

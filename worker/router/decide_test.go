@@ -24,7 +24,7 @@ func TestDecide(t *testing.T) {
 		t.Run(c.Intent, func(t *testing.T) {
 			s := c.Decide(t)
 			state := State{Document: parse(t, s.Document), Halted: s.Halted}
-			q := Request{Header: s.Header, Cookie: s.Cookie, Client: s.Client, Random: s.Random, Override: s.Override, Rules: s.Rules}
+			q := Request{Identity: s.Identity, Header: s.Header, Cookie: s.Cookie, Client: s.Client, Random: s.Random, Override: s.Override, Rules: s.Rules}
 			d := Decide(state, &q, s.NowMS)
 			target := &state.Targets[d.Target]
 			got := []string{target.Name, d.Reason, "bucket", strconv.Itoa(d.Bucket)}

@@ -166,6 +166,9 @@ func randomCase(random *rand.Rand) decideCase {
 	if random.IntN(2) == 0 {
 		c.q.Header = fmt.Sprintf("u%d", random.IntN(100_000))
 	}
+	if random.IntN(4) == 0 {
+		c.q.Identity = fmt.Sprintf("i%d", random.IntN(100_000))
+	}
 	if random.IntN(2) == 0 {
 		c.q.Client = fmt.Sprintf("t%d", random.IntN(100_000))
 	}
@@ -178,7 +181,7 @@ func randomCase(random *rand.Rand) decideCase {
 func randomCookies(random *rand.Rand) string {
 	var pairs []string
 	for range random.IntN(5) {
-		name := pick(random, "perch-user", "perch-variant", "who", "x", "perch-user2", "")
+		name := pick(random, "perch-user", "who", "x", "perch-user2", "")
 		value := pick(random, "", "canary", "stable", "person", fmt.Sprintf("c%d", random.IntN(100_000)), "a=b")
 		pairs = append(pairs, pick(random, "", " ")+name+pick(random, "=", "=", "=", "")+value+pick(random, "", " "))
 	}
@@ -217,6 +220,9 @@ func plainDecide(c decideCase) (target, reason string, bucket uint64, isNew bool
 	if q.Header != "" {
 		user, isNew = q.Header, false
 	}
+	if q.Identity != "" {
+		user, isNew = q.Identity, false
+	}
 	bucket = xxhash.Sum64String(d.Salt+"\x00"+user) % 10_000
 
 	percentage, err := d.Percentage.Float64()
@@ -233,9 +239,6 @@ func plainDecide(c decideCase) (target, reason string, bucket uint64, isNew bool
 		}
 	}
 	asked := q.Override
-	if asked == "" {
-		asked = plainCookie(q.Cookie, "perch-variant")
-	}
 	if d.Overrides && (asked == "stable" || asked == "canary" && d.Targets["canary"] != nil) {
 		target, reason = asked, "override"
 	}

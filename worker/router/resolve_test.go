@@ -20,7 +20,7 @@ func head(c scenario.Case) Head {
 // describe writes a route as testdata/resolve.txt does.
 func describe(r Route) string {
 	text := []string{
-		[]string{"not-found", "pass", "health", "variant", "service", "version"}[r.Action],
+		[]string{"not-found", "pass", "health", "variant", "service", "version", "prediction", "at", "webhook"}[r.Action],
 		[]string{"predictions", "named", "http"}[r.Endpoint],
 	}
 	if r.Service != (document.Service{}) {
@@ -35,6 +35,18 @@ func describe(r Route) string {
 	}
 	if r.Undecided {
 		text = append(text, "undecided")
+	}
+	if r.Shape != ShapeNone && !r.Creates {
+		text = append(text, []string{"", "of a prediction", "of predictions", "of a page"}[r.Shape])
+	}
+	if r.Prediction != "" {
+		text = append(text, "id", r.Prediction)
+	}
+	if r.Cancel {
+		text = append(text, "cancel")
+	}
+	if r.Seal != "" {
+		text = append(text, "seal", r.Seal)
 	}
 	return strings.Join(text, " ")
 }
@@ -82,16 +94,27 @@ func checkRoute(t testing.TB, h Head, r Route) {
 	if strings.HasPrefix(h.Path, "/") {
 		require.True(t, strings.HasPrefix(r.Rest, "/"), "rest %q of %q", r.Rest, h.Path)
 	}
-	if r.Action == ActionVersion || r.Endpoint == EndpointNamed {
+	isCreate := r.Action == ActionVersion || r.Action == ActionService && r.Endpoint != EndpointHTTP
+	require.Equal(t, isCreate, r.Creates, "%q", h)
+	if r.Creates {
 		require.Equal(t, "POST", h.Method)
+		require.Equal(t, ShapePrediction, r.Shape)
 		require.False(t, r.Undecided)
 	}
+	require.Equal(t, r.Action == ActionPrediction, r.Prediction != "", "%q", h)
+	require.Equal(t, r.Action == ActionAt || r.Action == ActionWebhook, r.Seal != "", "%q", h)
+	require.False(t, r.Cancel && (h.Method != "POST" || r.Action != ActionPrediction), "%q", h)
+	require.NotContains(t, r.Prediction, "/")
+	if r.Endpoint == EndpointHTTP {
+		require.Zero(t, r.Shape)
+	}
+	require.Equal(t, h.Method == "GET" || h.Method == "HEAD" || h.Method == "OPTIONS" || h.Method == "QUERY", r.Safe)
 }
 
 // TestResolveRandom: any text has a route, and its service is one.
 func TestResolveRandom(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
-	pieces := []string{"/", "v1", "models", "deployments", "predictions", "acme", "flux", "@canary", "@stable", "_perch", "variant", "health", "..", "%2F", "é", "qwen", "http:", "model:", ":"}
+	pieces := []string{"/", "v1", "models", "deployments", "predictions", "acme", "flux", "@canary", "@stable", "_perch", "variant", "health", "..", "%2F", "é", "qwen", "http:", "model:", ":", "cancel", "abc~p1.k", "v1/predictions", "_perch/at", "_perch/webhook", "trainings", "versions"}
 	text := func(n int) string {
 		var s strings.Builder
 		for range random.IntN(n) {
@@ -100,13 +123,13 @@ func TestResolveRandom(t *testing.T) {
 		return s.String()
 	}
 	actions := map[Action]int{}
-	for range 100_000 {
-		h := Head{Method: []string{"POST", "GET", "OPTIONS"}[random.IntN(3)], Path: "/" + text(8), Service: text(4), Upgrade: random.IntN(9) == 0}
+	for range 200_000 {
+		h := Head{Method: []string{"POST", "GET", "OPTIONS", "QUERY", "HEAD"}[random.IntN(5)], Path: "/" + text(8), Service: text(4), Upgrade: random.IntN(9) == 0}
 		r := Resolve(h)
 		actions[r.Action]++
 		checkRoute(t, h, r)
 	}
-	for _, action := range []Action{ActionNotFound, ActionPass, ActionHealth, ActionVariant, ActionService, ActionVersion} {
+	for _, action := range []Action{ActionNotFound, ActionPass, ActionHealth, ActionVariant, ActionService, ActionVersion, ActionPrediction, ActionAt, ActionWebhook} {
 		require.Positive(t, actions[action], "no random path led to action %d", action)
 	}
 }

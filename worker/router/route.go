@@ -13,12 +13,15 @@ type Action uint8
 
 // The actions.
 const (
-	ActionNotFound Action = iota
-	ActionPass            // to Replicate, as it is
-	ActionHealth          // answer /_perch/health
-	ActionVariant         // answer /_perch/variant for Route.Service, if it was named
-	ActionService         // route by the document of Route.Service
-	ActionVersion         // the service follows from the body's version
+	ActionNotFound   Action = iota
+	ActionPass              // to Replicate, as it is
+	ActionHealth            // answer /_perch/health
+	ActionVariant           // answer /_perch/variant for Route.Service, if it was named
+	ActionService           // route by the document of Route.Service
+	ActionVersion           // the service follows from the body's version
+	ActionPrediction        // poll or cancel Route.Prediction
+	ActionAt                // go where Route.Seal leads
+	ActionWebhook           // take a delivery for what Route.Seal names
 )
 
 // Endpoint is the form in which the client asked.
@@ -52,6 +55,14 @@ type Route struct {
 	Rest string
 	// Undecided requests (OPTIONS, upgrades) go to stable.
 	Undecided bool
+	Shape     Shape // of a good answer
+	// Prediction is the id in the path of an ActionPrediction, perhaps with "~"
+	// and a seal behind it.
+	Prediction string
+	Seal       string // of ActionAt and ActionWebhook
+	Cancel     bool   // the ActionPrediction is a cancellation
+	Creates    bool   // a prediction, by Replicate's API
+	Safe       bool   // by its method: sending it twice changes nothing
 }
 
 // Resolve finds the service that a request is for. A service header that names
@@ -59,10 +70,10 @@ type Route struct {
 // then passed on whole: model servers have paths below /v1 too.
 func Resolve(h Head) Route {
 	path, variant := cutVariant(h.Path)
-	r := Route{Variant: variant, Rest: path, Undecided: h.Upgrade || h.Method == "OPTIONS"}
+	r := Route{Variant: variant, Rest: path, Undecided: h.Upgrade || h.Method == "OPTIONS", Safe: isSafe(h.Method)}
 	named, isNamed := namedService(h.Service)
 	if internal, found := cutSegment(path, "_perch"); found {
-		return r.internal(internal, named, isNamed)
+		return r.internal(h.Method, internal, named, isNamed)
 	}
 	if isNamed && named.Kind == document.KindHTTP {
 		r.Action, r.Endpoint, r.Service = ActionService, EndpointHTTP, named
@@ -90,7 +101,15 @@ func namedService(name string) (document.Service, bool) {
 	return service, err == nil
 }
 
-func (r Route) internal(path string, named document.Service, isNamed bool) Route {
+func isSafe(method string) bool {
+	switch method {
+	case "GET", "HEAD", "OPTIONS", "QUERY":
+		return true
+	}
+	return false
+}
+
+func (r Route) internal(method, path string, named document.Service, isNamed bool) Route {
 	switch {
 	case path == "/health":
 		r.Action = ActionHealth
@@ -99,13 +118,40 @@ func (r Route) internal(path string, named document.Service, isNamed bool) Route
 		if isNamed {
 			r.Service = named
 		}
+	default:
+		if seal, found := sealIn(path, "/at/"); found {
+			r.Action, r.Seal = ActionAt, seal
+		} else if seal, found := sealIn(path, "/webhook/"); found && method == "POST" {
+			r.Action, r.Seal = ActionWebhook, seal
+		}
 	}
 	return r
 }
 
+// sealIn returns what stands behind the prefix, if it can be a seal.
+func sealIn(path, prefix string) (string, bool) {
+	seal, found := strings.CutPrefix(path, prefix)
+	for i := 0; i < len(seal); i++ {
+		c := seal[i]
+		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !alnum && c != '.' && c != '_' && c != '-' {
+			return "", false
+		}
+	}
+	return seal, found && seal != ""
+}
+
 func (r Route) replicate(method, rest string, named document.Service, isNamed bool) Route {
 	r.Action, r.Rest = ActionPass, rest
-	if method != "POST" || r.Undecided {
+	if r.Undecided {
+		return r
+	}
+	r.Shape = shapeOf(method, rest)
+	if id, cancel, found := predictionIn(method, rest); found {
+		r.Action, r.Prediction, r.Cancel = ActionPrediction, id, cancel
+		return r
+	}
+	if method != "POST" {
 		return r
 	}
 	if rest == "/predictions" {
@@ -115,10 +161,28 @@ func (r Route) replicate(method, rest string, named document.Service, isNamed bo
 	} else {
 		return r
 	}
+	r.Creates = true
 	if isNamed {
 		r.Action, r.Service = ActionService, named
 	}
 	return r
+}
+
+// predictionIn reads GET /predictions/{id} and POST /predictions/{id}/cancel.
+func predictionIn(method, path string) (id string, cancel, found bool) {
+	switch {
+	case (method == "GET" || method == "HEAD") && matches(path, "/predictions/*"):
+		id = path[len("/predictions/"):]
+	case method == "POST" && matches(path, "/predictions/*/cancel"):
+		id, cancel = path[len("/predictions/"):len(path)-len("/cancel")], true
+	default:
+		return "", false, false
+	}
+	// Some clients escape the tilde before a seal, though none need.
+	if i := strings.IndexByte(id, '%'); i >= 0 && (strings.HasPrefix(id[i:], "%7E") || strings.HasPrefix(id[i:], "%7e")) {
+		id = id[:i] + "~" + id[i+len("%7E"):]
+	}
+	return id, cancel, true
 }
 
 // createdService reads /models/{owner}/{name}/predictions and the like.

@@ -2,7 +2,19 @@
 // first request, replaced after a trap.
 
 import { Unusable } from "./core.ts";
-import type { Access, Core, Decision, Loaded, Plan, Question, Route, ServiceKeys, Target, Use } from "./core.ts";
+import type {
+  Access,
+  Core,
+  Decision,
+  Loaded,
+  Plan,
+  Question,
+  Route,
+  ServiceKeys,
+  Target,
+  Trouble,
+  Use,
+} from "./core.ts";
 import type { Outcome } from "./columns.ts";
 import { WasmBodies } from "./wasm_bodies.ts";
 import type { Instance } from "./wasm_instance.ts";
@@ -14,6 +26,7 @@ class WasmLoaded implements Loaded {
   instance: Instance | undefined; // that holds the document under handle
   handle: number;
   released = false; // held no longer than a call takes
+  readonly stable: number; // its place in the plan's targets
 
   constructor(text: string, halt: string, plan: Plan, instance: Instance, handle: number) {
     this.text = text;
@@ -21,6 +34,7 @@ class WasmLoaded implements Loaded {
     this.plan = plan;
     this.instance = instance;
     this.handle = handle;
+    this.stable = plan.targets.findIndex(({ name }) => name === "stable");
   }
 }
 
@@ -45,6 +59,7 @@ export class WasmCore extends WasmBodies implements Core {
   #routes = new Memo<Route>();
   #versions = new Memo<ServiceKeys | string | undefined>();
   #services = new Memo<ServiceKeys | undefined>();
+  #troubled: Instance | undefined; // that has breakers which are not closed
   #classes = new Memo<{ outcome: Outcome; errorClass: string }>();
 
   resolve(method: string, path: string, service: string, upgrade: boolean): Route {
@@ -52,20 +67,20 @@ export class WasmCore extends WasmBodies implements Core {
     return this.#routes.of(question, () =>
       this.call((core) => {
         const code = core.exports.resolve(core.write(question));
-        const [variant = "", rest = "", ...keys] = core.lines();
+        const [variant = "", rest = "", prediction = "", seal = "", ...keys] = core.lines();
         return {
           action: code & 0xff,
           endpoint: (code >> 8) & 0xff,
-          undecided: code >> 16 !== 0,
+          undecided: isSet(code, 16),
           variant,
           rest,
           keys: serviceKeys(keys),
-          shape: 0,
-          prediction: "",
-          seal: "",
-          cancel: false,
-          creates: false,
-          safe: false,
+          shape: code >> 24,
+          prediction,
+          seal,
+          cancel: isSet(code, 17),
+          creates: isSet(code, 18),
+          safe: isSet(code, 19),
         };
       }),
     );
@@ -142,37 +157,46 @@ export class WasmCore extends WasmBodies implements Core {
 
   decide(loaded: WasmLoaded, q: Question, now: number, endpoint: number): Decision {
     return this.#callOn(loaded, (core, handle) => {
+      const { identity } = q;
+      const user = identity.includes("\n") ? identity.replaceAll("\n", " ") : identity;
       const n = core.write(
-        `${q.override}\n${q.client}\n${q.random}\n${q.cookie}\n${oneLine(q.version)}\n${q.headers.join("\n")}`,
+        `${q.override}\n${user}\n${q.client}\n${q.random}\n${q.cookie}\n${oneLine(q.version)}\n${q.headers.join("\n")}`,
       );
-      const code = core.exports.decide(handle, n, Math.floor(now / 2 ** 32), now >>> 0, endpoint);
-      const [reason = "", user = "", bucket = ""] = core.lines();
-      return {
-        ...picked(loaded.plan, code),
-        isNew: code >> 16 !== 0,
-        reason,
-        user,
-        bucket: Number(bucket),
-        skipped: false,
-      };
+      const form = q.preview ? endpoint | preview : endpoint;
+      const code = core.exports.decide(handle, n, high(now), low(now), form);
+      const [reason = "", fingerprint = "", bucket = ""] = core.lines();
+      const target = targetAt(loaded.plan, code & 0xff);
+      const edit = (code >> 8) & 0xff;
+      const isNew = isSet(code, 16);
+      const skipped = isSet(code, 17);
+      return { target, edit, isNew, reason, user: fingerprint, bucket: Number(bucket), skipped };
     });
   }
 
-  stable(loaded: WasmLoaded, version: string, endpoint: number) {
-    return this.#callOn(loaded, (core, handle) =>
-      picked(loaded.plan, core.exports.stable(handle, core.write(version), endpoint)),
-    );
+  use(loaded: WasmLoaded, at: number, version: string, endpoint: number): Use {
+    const target = targetAt(loaded.plan, at);
+    const edit = this.#callOn(loaded, (core, handle) => core.exports.use(handle, at, core.write(version), endpoint));
+    return { target, edit };
   }
 
-  use(): Use {
-    throw new Error("the core does not answer this yet");
+  stable(loaded: WasmLoaded, version: string, endpoint: number): Use {
+    return this.use(loaded, loaded.stable, version, endpoint);
   }
 
-  rescue(): boolean {
-    throw new Error("the core does not answer this yet");
+  rescue(loaded: WasmLoaded, at: number, trouble: Trouble): boolean {
+    const { cause, status, creates, safe, resendable } = trouble;
+    const flags = (creates ? 1 : 0) | (safe ? 2 : 0) | (resendable ? 4 : 0);
+    return this.#callOn(loaded, (core, handle) => core.exports.rescue(handle, at, cause, status, flags) === 1);
   }
 
-  report(): void {}
+  report(loaded: WasmLoaded, at: number, failed: boolean, now: number): void {
+    // No breaker has anything to remember: a success tells the core nothing.
+    if (!failed && (this.instance === undefined || this.instance !== this.#troubled)) return;
+    this.#callOn(loaded, (core, handle) => {
+      const troubled = core.exports.report(handle, at, failed ? 1 : 0, high(now), low(now));
+      this.#troubled = troubled > 0 ? core : undefined;
+    });
+  }
 
   access(text: string): Access {
     return this.#read(text, (core, n) => core.exports.access(n)) as Access;
@@ -210,10 +234,17 @@ export class WasmCore extends WasmBodies implements Core {
 /** A line break would begin another field. No service and no version has one. */
 const oneLine = (text: string) => (text.includes("\n") ? "" : text);
 
-function picked(plan: Plan, code: number) {
-  const target = plan.targets[code & 0xff];
-  if (target === undefined) throw new Error(`target ${code & 0xff} of ${plan.targets.length}`);
-  return { target, edit: (code >> 8) & 0xff };
+/** Nobody will be sent where a decision leads. */
+const preview = 1 << 8;
+
+const isSet = (code: number, bit: number) => ((code >> bit) & 1) === 1;
+const high = (ms: number) => Math.floor(ms / 2 ** 32);
+const low = (ms: number) => ms >>> 0;
+
+function targetAt(plan: Plan, at: number): Target {
+  const target = plan.targets[at];
+  if (target === undefined) throw new Error(`target ${at} of ${plan.targets.length}`);
+  return target;
 }
 
 function serviceKeys(lines: string[]): ServiceKeys | undefined {

@@ -19,7 +19,9 @@ export interface Exports extends BodyExports {
   headers(n: number): number;
   release(handle: number): void;
   decide(handle: number, n: number, nowHigh: number, nowLow: number, endpoint: number): number;
-  stable(handle: number, n: number, endpoint: number): number;
+  use(handle: number, target: number, n: number, endpoint: number): number;
+  rescue(handle: number, target: number, failure: number, status: number, trouble: number): number;
+  report(handle: number, target: number, failed: number, nowHigh: number, nowLow: number): number;
   classify(status: number, failure: number): void;
 }
 

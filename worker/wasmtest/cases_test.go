@@ -34,9 +34,9 @@ func TestCases(t *testing.T) {
 			s := c.Decide(t)
 			handle := p.load(s.Document, s.Halted)
 			require.NotZero(t, handle, c.Where)
-			p.decide(handle, s.Input(), s.NowMS, s.Endpoint)
+			p.decide(handle, s.Input(), s.NowMS, uint32(s.Endpoint))
 			require.Equal(t, strings.Fields(c.Want)[1], strings.Split(string(p.wasm.output()), "\n")[0], c.Where)
-			p.ask("stable", []byte(s.Version), handle, uint32(len(s.Version)), uint32(s.Endpoint))
+			p.ask("use", []byte(s.Version), handle, 0, uint32(len(s.Version)), uint32(s.Endpoint))
 			p.ask("release", nil, handle)
 		}
 	})
@@ -57,9 +57,17 @@ func TestCases(t *testing.T) {
 	})
 	t.Run("classify", func(t *testing.T) {
 		for status := range uint32(600) {
-			for failure := range uint32(4) {
+			for failure := range uint32(10) {
 				p.ask("classify", nil, status, failure)
 			}
+		}
+	})
+	t.Run("access and headers", func(t *testing.T) {
+		for _, text := range []string{"", "{}", "[]", `{"token":"secret:T"}`, `{"token":"secret:T","keys":[{"name":"a","sha256":"` + strings.Repeat("0a", 32) + `"}]}`,
+			`{"jwt":{"algorithms":["ES256"],"jwks":"https://i.example/k"},"rate_limit":"L"}`, `{"jwt":{"algorithms":["HS256","none"],"key":"x"}}`,
+			`{"a":"b","c":"secret:D"}`, `{"host":"b","C":"secret:PERCH_X","d":1}`} {
+			p.text("access", text)
+			p.text("headers", text)
 		}
 	})
 	t.Run("refused documents", func(t *testing.T) {

@@ -30,8 +30,12 @@ func (n *native) call(name string, a ...uint32) uint32 {
 		r.Release(a[0])
 	case "decide":
 		return r.Decide(a[0], a[1], a[2], a[3], a[4])
-	case "stable":
-		return r.Stable(a[0], a[1], a[2])
+	case "use":
+		return r.Use(a[0], a[1], a[2], a[3])
+	case "rescue":
+		return r.Rescue(a[0], a[1], a[2], a[3], a[4])
+	case "report":
+		return r.Report(a[0], a[1], a[2], a[3], a[4])
 	case "classify":
 		r.Classify(a[0], a[1])
 	default:
@@ -41,7 +45,9 @@ func (n *native) call(name string, a ...uint32) uint32 {
 }
 
 // silent are the calls that leave nothing in the output for the host to read.
-var silent = map[string]bool{"release": true, "open_finder": true, "close_finder": true, "open_editor": true, "stable": true}
+var silent = map[string]bool{
+	"release": true, "open_finder": true, "close_finder": true, "open_editor": true, "use": true, "rescue": true, "report": true,
+}
 
 // pair is the module beside the native core: what is asked of one is asked of
 // the other, and their answers must be equal, byte by byte.
@@ -88,7 +94,7 @@ func (p *pair) load(document, halt string) uint32 {
 	return handle
 }
 
-func (p *pair) decide(handle uint32, input string, nowMS int64, endpoint uint8) uint32 {
-	code, _ := p.ask("decide", []byte(input), handle, uint32(len(input)), uint32(uint64(nowMS)>>32), uint32(nowMS), uint32(endpoint))
+func (p *pair) decide(handle uint32, input string, nowMS int64, endpoint uint32) uint32 {
+	code, _ := p.ask("decide", []byte(input), handle, uint32(len(input)), uint32(uint64(nowMS)>>32), uint32(nowMS), endpoint)
 	return code
 }

@@ -29,7 +29,7 @@ func (l life) load() uint32 {
 }
 
 func (l life) decisions(handle uint32, n int) {
-	question := "\n203.0.113.9\n6a1f7c2e\n" + strings.Repeat("cookie=value; ", 30) + "\n\nuser-1\nlandscape"
+	question := "\n\n203.0.113.9\n6a1f7c2e\n" + strings.Repeat("cookie=value; ", 30) + "\n\nuser-1\nlandscape"
 	for range n {
 		l.m.call("decide", handle, l.write(question), 417, 4_200_000_000, 1)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"perch/worker/reactor"
 )
 
 // world makes up requests and documents that often touch each other.
@@ -48,14 +50,16 @@ func (w world) service() string {
 func (w world) head() string {
 	path := w.pick(
 		"/v1/predictions", "/v1/models/acme/flux/predictions", "/v1/deployments/acme/flux/predictions", "/qwen/v1/chat", "/v1/predictions/abc",
-		"/v1/models/"+w.name()+"/"+w.name()+"/predictions", "/"+w.name()+"/"+w.name(), "/"+w.mix(8, "/", "v1", "models", "predictions", "a", "@canary", "_perch", "variant", "%2F"),
+		"/v1/models/"+w.name()+"/"+w.name()+"/predictions", "/"+w.name()+"/"+w.name(), "/"+w.mix(8, "/", "v1", "models", "predictions", "a", "@canary", "_perch", "variant", "%2F", "at", "webhook"),
+		"/v1/"+w.pick("predictions", "trainings", "models", "files", "models/a/b/versions")+w.pick("", "/", "/abc", "/abc%7Ep1.k", "/abc/cancel"),
+		"/_perch/"+w.pick("at/", "webhook/")+w.pick("p1.k", "p1%2e", "", "a/b"),
 	)
 	path = w.pick("", "", "", "/@canary", "/@stable", "/@other") + path
 	service := ""
 	if w.IntN(3) == 0 {
 		service = w.service()
 	}
-	return strings.Join([]string{w.pick("POST", "POST", "GET", "OPTIONS"), path, service, w.pick("", "", "", "1")}, "\n")
+	return strings.Join([]string{w.pick("POST", "POST", "GET", "OPTIONS", "QUERY", "HEAD"), path, service, w.pick("", "", "", "1")}, "\n")
 }
 
 func (w world) version() string {
@@ -63,10 +67,20 @@ func (w world) version() string {
 }
 
 func (w world) target() string {
-	return w.pick(
-		`{"version":"acme/flux:`+w.versionID()+`"}`, `{"version":"`+w.versionID()+`"}`, `{"deployment":"acme/next"}`, `{"model":"acme/flux"}`,
-		`{"url":"https://m.example/base","credentials":true}`, `{"url":"http://127.0.0.1:8080"}`,
-	)
+	return "{" + w.pick("", "", `"timeout_ms":100,`) + w.pick("", "", `"headers":{"x-a":"secret:A","x-b":"b"},`) + w.pick(
+		`"version":"acme/flux:`+w.versionID()+`"`, `"version":"`+w.versionID()+`"`, `"deployment":"acme/next"`, `"model":"acme/flux"`,
+		`"url":"https://m.example/base","credentials":true`, `"url":"http://127.0.0.1:8080"`,
+	) + "}"
+}
+
+func (w world) fallback() string {
+	return w.pick(`{}`, `{"on":[]}`, `{"on":["failed","5xx"],"resend_creates":true}`, `{"breaker_failures":1,"breaker_retry_ms":1}`,
+		`{"breaker_failures":2}`, `{"breaker_failures":0}`, `{"on":["429"]}`)
+}
+
+func (w world) access() string {
+	return w.pick(`{}`, `{"rate_limit":"L"}`, `{"token":"secret:T","keys":[{"name":"a","sha256":"`+w.versionID()+`"}]}`,
+		`{"jwt":{"algorithms":["RS256","ES256"],"jwks":"https://i.example/k","issuer":"é"}}`, `{"jwt":{"algorithms":["HS256"],"key":"secret:K"}}`)
 }
 
 // document is a valid one, but for one in eight, which lost or changed a piece.
@@ -77,6 +91,7 @@ func (w world) document() (text string, rules int) {
 		w.pick("acme/flux", "deployment:acme/flux"), w.pick("r1", "r2"), w.IntN(1000), w.pick("0", "0.01", "5", "12.5", "50", "99.99", "100"),
 		w.pick("s", `\u0000\"é`, "2026-11-20-a"))
 	fmt.Fprintf(&s, `"targets":{"stable":%s,"canary":%s,"person":%s}`, w.target(), w.target(), w.target())
+	s.WriteString(w.pick("", "", `,"outcomes":"webhook"`) + w.pick("", `,"fallback":`+w.fallback()) + w.pick("", "", `,"access":`+w.access()))
 	rules = w.IntN(4)
 	for i := range rules {
 		s.WriteString([]string{`,"rules":[`, `,`, `,`}[i])
@@ -97,7 +112,7 @@ func (w world) document() (text string, rules int) {
 
 func (w world) question(rules int) string {
 	fields := []string{
-		w.pick("", "", "canary", "stable", "person", "other"), w.pick("", "203.0.113.9", "Bearer r8_"+strconv.Itoa(w.IntN(1e6))), strconv.FormatUint(w.Uint64(), 16),
+		w.pick("", "", "canary", "stable", "person", "other"), w.pick("", "", "", "sub-"+strconv.Itoa(w.IntN(1e6))), w.pick("", "203.0.113.9", "Bearer r8_"+strconv.Itoa(w.IntN(1e6))), strconv.FormatUint(w.Uint64(), 16),
 		w.mix(4, "perch-user=a; ", "perch-variant=canary; ", "who=b;", "x=y=z; ", ";;", "perch-user", "é"), w.version(), w.pick("", "user-"+strconv.Itoa(w.IntN(1e6)), "Zoë 😀", w.bytes(300)),
 	}
 	for range rules {
@@ -145,9 +160,11 @@ func (p *pair) request(w world, held *[]uint32) {
 	p.text("resolve_version", w.version())
 	text, rules := w.document()
 	if handle := p.load(text, w.pick("", "", "r1", "r2")); handle != 0 {
-		p.decide(handle, w.question(rules), w.now(), uint8(w.IntN(3)))
+		p.decide(handle, w.question(rules), w.now(), w.Uint32N(3)|w.Uint32N(4)/3*reactor.Preview)
 		version := w.version()
-		p.ask("stable", []byte(version), handle, uint32(len(version)), w.Uint32N(3))
+		p.ask("use", []byte(version), handle, w.Uint32N(3), uint32(len(version)), w.Uint32N(3))
+		p.ask("rescue", nil, handle, w.Uint32N(3), w.Uint32N(10), w.Uint32N(600), w.Uint32N(8))
+		p.ask("report", nil, handle, w.Uint32N(3), w.Uint32N(3)/2, 0, w.Uint32N(100))
 		*held = append(*held, handle)
 	}
 	if len(*held) > 20 {
@@ -155,7 +172,8 @@ func (p *pair) request(w world, held *[]uint32) {
 		p.ask("release", nil, (*held)[i])
 		*held = append((*held)[:i], (*held)[i+1:]...)
 	}
-	p.ask("classify", nil, w.Uint32N(700), w.Uint32N(4))
+	p.ask("classify", nil, w.Uint32N(700), w.Uint32N(10))
+	p.text(w.pick("access", "headers"), w.pick(w.access(), `{"a":"b","c":"secret:D"}`, text))
 	body := w.body()
 	version := w.pick("", "acme/flux", "\"\n\xff")
 	p.whole(body, version, p.find(w.chunks(body)), p.edit(version, w.chunks(body)))

@@ -13,11 +13,11 @@ import (
 // percentage, target ("name kind value"), rule ("header=value target"), user
 // ("header", "cookie" or "from", and a name), overrides ("yes"), unattended
 // (epoch milliseconds). Of the state: halted (a rollout's id). Of the request:
-// now (epoch milliseconds), header, cookie, client, random, override, value (of
+// now (epoch milliseconds), identity, header, cookie, client, random, override, value (of
 // a rule's header, in the order of the rules), version and endpoint.
 var DecideFields = []string{
 	"percentage", "target", "rule", "user", "overrides", "unattended", "halted",
-	"now", "header", "cookie", "client", "random", "override", "value", "version", "endpoint",
+	"now", "identity", "header", "cookie", "client", "random", "override", "value", "version", "endpoint",
 }
 
 // Rollout is the id and salt of every case's rollout.
@@ -25,17 +25,17 @@ const Rollout = "2026-11-20-a"
 
 // Decide is a case that decides, ready to be asked.
 type Decide struct {
-	Document                                          string // JSON
-	Halted                                            string
-	Override, Client, Random, Cookie, Version, Header string
-	Rules                                             []string
-	NowMS                                             int64
-	Endpoint                                          uint8
+	Document                                                    string // JSON
+	Halted                                                      string
+	Override, Identity, Client, Random, Cookie, Version, Header string
+	Rules                                                       []string
+	NowMS                                                       int64
+	Endpoint                                                    uint8
 }
 
 // Input is the request as the WASM module reads it.
 func (d Decide) Input() string {
-	fields := append([]string{d.Override, d.Client, d.Random, d.Cookie, d.Version, d.Header}, d.Rules...)
+	fields := append([]string{d.Override, d.Identity, d.Client, d.Random, d.Cookie, d.Version, d.Header}, d.Rules...)
 	return strings.Join(fields, "\n")
 }
 
@@ -83,7 +83,7 @@ func (c Case) Decide(t testing.TB) Decide {
 	}
 	return Decide{
 		Document: marshal(t, document, targets), Halted: c.Get("halted"),
-		Override: c.Get("override"), Client: c.Get("client"), Random: c.Get("random"), Cookie: c.Get("cookie"),
+		Override: c.Get("override"), Identity: c.Get("identity"), Client: c.Get("client"), Random: c.Get("random"), Cookie: c.Get("cookie"),
 		Version: c.Get("version"), Header: c.Get("header"), Rules: c.All("value"),
 		NowMS: c.integer(t, "now"), Endpoint: uint8(c.integer(t, "endpoint")),
 	}
