@@ -32,8 +32,8 @@ func heldWorld(t *testing.T, o worldOptions) *world {
 	return newWorld(t, o)
 }
 
-// create asks for a prediction of a model.
-func (w *world) create(model string, headers map[string]string) reply {
+// enter asks for a prediction of a model.
+func (w *world) enter(model string, headers map[string]string) reply {
 	w.Helper()
 	return w.do(call{Path: "/v1/models/" + model + "/predictions", Body: `{"input":{"prompt":"x"}}`, Headers: headers})
 }
@@ -64,7 +64,7 @@ func TestHeldToken(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w.upstream.ClearLog()
 			tt.headers["cookie"], tt.headers["prefer"], tt.headers["x-perch-authorization"] = "session=client", "wait", "Bearer client"
-			r := w.create("acme/held", tt.headers)
+			r := w.enter("acme/held", tt.headers)
 			require.Equal(t, tt.status, r.Status, r.Body)
 			if tt.status != 201 {
 				require.Empty(t, w.upstream.Log())
@@ -107,7 +107,7 @@ func TestHeldTokenOpensNothingElse(t *testing.T) {
 		require.Equal(t, 401, r.Status, "%s %s: %s", o.Method, path, r.Body)
 	}
 	require.Empty(t, w.upstream.Log())
-	require.Equal(t, 201, w.create("acme/held", key).Status)
+	require.Equal(t, 201, w.enter("acme/held", key).Status)
 	for _, body := range []string{`{"input":{"prompt":"x"},"version":"` + versionID("acme/held", "stable") + `"}`, `{"version":"acme/held","input":{"prompt":"x"}}`} {
 		r := w.do(call{Path: "/v1/predictions", Body: body, Headers: key})
 		require.Equal(t, 201, r.Status, r.Body)
@@ -183,7 +183,7 @@ func TestJWT(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w.upstream.ClearLog()
 			for range 2 {
-				r := w.create("acme/jwt", map[string]string{"authorization": "Bearer " + tt.token, "prefer": "wait"})
+				r := w.enter("acme/jwt", map[string]string{"authorization": "Bearer " + tt.token, "prefer": "wait"})
 				if tt.why == "" {
 					require.Equal(t, 201, r.Status, r.Body)
 					continue
@@ -211,10 +211,10 @@ func TestPEMIsNoSecret(t *testing.T) {
 		d.Access.JWT.JWKS, d.Access.JWT.Key, d.Access.JWT.Algorithms = "", "secret:JWT_KEY", []string{algorithm}
 		w.write(d)
 	}
-	require.Equal(t, 201, w.create("acme/pem", bearer(i.token("RS256", "", nil))).Status)
-	r := w.create("acme/pem", bearer(i.token("HS256", "", nil)))
+	require.Equal(t, 201, w.enter("acme/pem", bearer(i.token("RS256", "", nil))).Status)
+	r := w.enter("acme/pem", bearer(i.token("HS256", "", nil)))
 	require.Equal(t, 401, r.Status, r.Body)
-	r = w.create("acme/hmac", bearer(i.token("HS256", "", nil)))
+	r = w.enter("acme/hmac", bearer(i.token("HS256", "", nil)))
 	require.Equal(t, 503, r.Status, r.Body)
 	require.Contains(t, r.Body, "a key that fits its algorithms")
 }
@@ -228,7 +228,7 @@ func TestIssuerKeyRotation(t *testing.T) {
 	d.Access = i.jwtAccess()
 	w.write(d)
 	enter := func(kid, user string) reply {
-		return w.create("acme/jwt", bearer(i.token("RS256", kid, claims{"sub": user})))
+		return w.enter("acme/jwt", bearer(i.token("RS256", kid, claims{"sub": user})))
 	}
 	require.Equal(t, 201, enter("one", "a").Status)
 	require.Equal(t, 401, enter("two", "a").Status)
@@ -268,17 +268,17 @@ func TestVerifiedIdentity(t *testing.T) {
 			"x-perch-authorization": "Bearer " + i.token("RS256", "one", claims{"sub": user}),
 			"x-user-id":             "other-" + strconv.Itoa(n), "cookie": "perch-user=third",
 		}
-		r := w.create("acme/own", headers)
+		r := w.enter("acme/own", headers)
 		require.Equal(t, 201, r.Status, r.Body)
 		require.Equal(t, variantFor(user), r.variant(), user)
 		require.Equal(t, "Bearer test-token", last(w.upstream.Log()).Header.Get("authorization"), "the client's own token goes on")
 		shown := w.do(call{Method: "GET", Path: "/_perch/variant?service=acme/own", Headers: headers})
 		require.Contains(t, shown.Body, `"variant":"`+variantFor(user)+`"`)
 	}
-	r := w.create("acme/own", map[string]string{"x-user-id": "user-1"})
+	r := w.enter("acme/own", map[string]string{"x-user-id": "user-1"})
 	require.Equal(t, 201, r.Status, "a JWT is not needed: %s", r.Body)
 	require.Equal(t, variantFor("user-1"), r.variant())
-	r = w.create("acme/own", map[string]string{"x-perch-authorization": "Bearer " + i.token("RS256", "one", claims{"exp": 1})})
+	r = w.enter("acme/own", map[string]string{"x-perch-authorization": "Bearer " + i.token("RS256", "one", claims{"exp": 1})})
 	require.Equal(t, 401, r.Status, "but one that is shown must be valid")
 }
 
@@ -292,7 +292,7 @@ func TestOthersPredictions(t *testing.T) {
 	w.write(d)
 	clients := []string{"mobile-key", "web-key", i.token("RS256", "one", nil), i.token("RS256", "one", claims{"sub": "bob"})}
 	for n, maker := range clients {
-		made := w.create("acme/held", bearer(maker))
+		made := w.enter("acme/held", bearer(maker))
 		require.Equal(t, 201, made.Status, made.Body)
 		var p struct {
 			ID   string
