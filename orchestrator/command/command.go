@@ -94,6 +94,8 @@ func (a *app) commands() []*cli.Command {
 		a.listCommand(),
 		a.statusCommand(),
 		a.historyCommand(),
+		a.traceCommand(),
+		a.testerCommand(),
 		a.validateCommand(),
 		a.completionCommand(),
 	}

@@ -128,6 +128,7 @@ type fakeSource struct {
 	queries        []string
 	open           []cloudflare.Row // predictions without a known end
 	pending        float64          // as many are counted in the canary's windows
+	points         []cloudflare.Row // whole rows, for traces
 }
 
 type arm struct {
@@ -150,6 +151,8 @@ func (f *fakeSource) Query(ctx context.Context, sql string) ([]cloudflare.Row, e
 	}
 	rows := []cloudflare.Row{}
 	switch {
+	case strings.Contains(sql, "AS at,"):
+		return f.traced(sql), nil
 	case strings.Contains(sql, "ORDER BY made_at"):
 		return f.open, nil
 	case strings.Contains(sql, "GROUP BY prediction") && f.pending > 0:
@@ -164,6 +167,18 @@ func (f *fakeSource) Query(ctx context.Context, sql string) ([]cloudflare.Row, e
 		}
 	}
 	return rows, nil
+}
+
+// traced are the points whose column, the one that IN follows, holds one of the texts.
+func (f *fakeSource) traced(sql string) (rows []cloudflare.Row) {
+	before, list, _ := strings.Cut(sql, " IN (")
+	column := before[strings.LastIndex(before, " ")+1:]
+	for _, row := range f.points {
+		if text, err := row.Text(column); err == nil && text != "" && strings.Contains(list[:strings.Index(list, ")")], "'"+text+"'") {
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }
 
 func number(n float64) json.Number {

@@ -48,11 +48,19 @@ func (a *app) open(s settings, service document.Service) (*session, error) {
 	if err := s.requireAccount(true); err != nil {
 		return nil, err
 	}
-	if !isDataset.MatchString(s.cloudflare.Dataset) {
-		return nil, invalid("a dataset's name is of letters, digits and _", "dataset %q is not allowed", s.cloudflare.Dataset)
+	if err := s.requireDataset(); err != nil {
+		return nil, err
 	}
 	store, source := a.connect(s.cloudflare)
 	return &session{app: a, settings: s, service: service, store: store, source: source, actor: a.actor()}, nil
+}
+
+// requireDataset checks the name, which goes into SQL as it is.
+func (s settings) requireDataset() error {
+	if isDataset.MatchString(s.cloudflare.Dataset) {
+		return nil
+	}
+	return invalid("a dataset's name is of letters, digits and _", "dataset %q is not allowed", s.cloudflare.Dataset)
 }
 
 var isDataset = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
