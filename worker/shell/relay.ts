@@ -42,6 +42,8 @@ async function take(p: Passage, context: Context, body: Uint8Array<ArrayBuffer>)
     log("webhook", { service: context.s, error: unsigned, trace: p.trace.id });
     throw new Refusal(401, unsigned);
   }
+  budget.give(p.request);
+  budget.take(p.request, body.length, Date.now()); // the copies are gone
   const told = toldBy(p, body);
   // The body is signed, its URL is not: another prediction's would count for the wrong variant.
   if (told?.facts.webhook && !told.facts.webhook.endsWith(`/${p.route.seal}`)) {
