@@ -51,7 +51,7 @@ func TestModelRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := exampleServer(t)
+			s := privateServer(t)
 			require.NoError(t, s.SetDeployment("acme/private", privateModel.ID))
 			got := ask(s, tt.call, "/v1/models"+tt.path, tt.body)
 			require.Equal(t, tt.status, got.status)
@@ -61,7 +61,7 @@ func TestModelRefuses(t *testing.T) {
 }
 
 func TestDeletedVersionIsGone(t *testing.T) {
-	s := exampleServer(t)
+	s := privateServer(t)
 	path := "/v1/models/acme/private/versions/" + privateModel.ID
 	require.Equal(t, 202, ask(s, "DELETE", path, "").status)
 	require.Equal(t, 404, ask(s, "GET", path, "").status)
@@ -71,7 +71,7 @@ func TestDeletedVersionIsGone(t *testing.T) {
 }
 
 func TestModelsAreFound(t *testing.T) {
-	s := exampleServer(t)
+	s := privateServer(t)
 	names := func(r reply, list string) (found []string) {
 		for _, item := range r.object(t)[list].([]any) {
 			m := item.(map[string]any)
