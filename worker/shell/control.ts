@@ -4,10 +4,17 @@ import { choose } from "./choose.ts";
 import { enterToAsk } from "./door.ts";
 import type { Passage } from "./passage.ts";
 import { noDocument } from "./replicate.ts";
+import { keyIDs } from "./seal.ts";
 import { problem } from "./upstream.ts";
 
-export function health(p: Passage): Response {
-  return Response.json({ status: "ok", traps: p.core.traps, bypass: p.env.PERCH_BYPASS === "1" });
+export async function health(p: Passage): Promise<Response> {
+  const { core, env } = p;
+  return Response.json({
+    status: "ok",
+    traps: core.traps,
+    bypass: env.PERCH_BYPASS === "1",
+    seal: await keyIDs(env),
+  });
 }
 
 /** Who would serve this user, and why. */

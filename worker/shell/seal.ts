@@ -107,6 +107,14 @@ export async function canSeal(env: SealKeys): Promise<boolean> {
   return false;
 }
 
+/** The ids of the keys that are set, first the one that seals. They tell nothing of the keys. */
+export async function keyIDs(env: SealKeys): Promise<string[]> {
+  const keys = await Promise.all(
+    (["PERCH_SEAL_KEY", "PERCH_SEAL_KEY_PREVIOUS"] as const).map((name) => keyOf(name, env)),
+  );
+  return keys.flatMap((key) => key?.id ?? []);
+}
+
 /** The sealed context; undefined without a key, and for one that is too large. */
 export async function seal(env: SealKeys, context: Context): Promise<string | undefined> {
   const key = (await canSeal(env)) && (await keyOf("PERCH_SEAL_KEY", env));
