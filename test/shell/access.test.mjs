@@ -287,6 +287,11 @@ test("the worker's access: a document's outranks it, and a broken one closes", a
   assert.equal(accessOf(arrive({}, { PERCH_ACCESS: text }), { access: null }).token, "secret:WORKERS");
   assert.equal(accessOf(arrive({}, { PERCH_ACCESS: text }), { access: rules() }).token, "secret:REPLICATE");
   assert.equal(accessOf(arrive({}, {}), { access: null }), null);
+  assert.equal(
+    accessOf(arrive({}, { PERCH_ACCESS: JSON.parse(text) })).token,
+    "secret:WORKERS",
+    "a table of wrangler.toml",
+  );
   const broken = arrive({}, { PERCH_ACCESS: `{"token":"${secret}"` });
   broken.core.access = () => {
     throw new Unusable("token: expected secret:NAME");

@@ -117,6 +117,8 @@ for (const [name, way, want] of [
 test("headers of every call to Replicate", () => {
   const env = { REPLICATE_HEADERS: '{"cf-aig-authorization":"secret:GATEWAY"}' };
   assert.equal(sent({ to: `${base}/account` }, {}, env)["cf-aig-authorization"], "gateway-key");
+  const table = { REPLICATE_HEADERS: JSON.parse(env.REPLICATE_HEADERS) };
+  assert.equal(sent({ to: `${base}/account` }, {}, table)["cf-aig-authorization"], "gateway-key");
   assert.deepEqual(sent({ to: "https://person.example/x", target: url() }, {}, env), { added: [] });
   const broken = () => sent({ to: `${base}/account` }, {}, { REPLICATE_HEADERS: '{"host":"x"}' });
   assert.throws(broken, { status: 503, message: "REPLICATE_HEADERS of this worker cannot be used" });

@@ -7,7 +7,7 @@ import type { Env } from "./env.ts";
 import { verify } from "./jwt.ts";
 import { Refusal } from "./refusal.ts";
 import type { Context } from "./seal.ts";
-import { nobody } from "./secrets.ts";
+import { nobody, settingOf } from "./secrets.ts";
 import type { Entry } from "./secrets.ts";
 
 /** The longest key or token that is looked at, in characters. */
@@ -39,7 +39,7 @@ export function accessOf(p: Arrival, plan?: { access: Access | null }): Access |
 let workers: { text: string; access?: Access } = { text: "" };
 
 function workerAccess({ core, env }: Arrival): Access | null {
-  const text = env.PERCH_ACCESS ?? "";
+  const text = settingOf(env.PERCH_ACCESS);
   if (text === "") return null;
   if (text !== workers.text) {
     workers = { text };

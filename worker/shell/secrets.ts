@@ -28,6 +28,10 @@ export interface Way {
   target?: Target;
 }
 
+/** A variable's text: wrangler.toml may hold JSON as a string or as a table. */
+export const settingOf = (value: unknown): string =>
+  typeof value === "string" ? value : value === undefined ? "" : JSON.stringify(value);
+
 const reference = /^secret:([A-Z][A-Z0-9_]*)$/;
 const headerValue = /^[\t\x20-\x7e\x80-\xff]*$/;
 /** An answer that holds fewer characters of a secret says nothing of it. */
@@ -77,7 +81,8 @@ export function dress(headers: Headers, way: Way): string[] {
       if (revealed !== value) added.push(revealed);
     }
   };
-  if (isReplicate && env.REPLICATE_HEADERS) set(replicateHeaders(way.core, env.REPLICATE_HEADERS), "REPLICATE_HEADERS");
+  if (isReplicate && env.REPLICATE_HEADERS)
+    set(replicateHeaders(way.core, settingOf(env.REPLICATE_HEADERS)), "REPLICATE_HEADERS");
   if (isTarget && target.headers.length > 0) set(target.headers, `${target.name} of ${way.service}`);
   return added;
 }
