@@ -8,9 +8,8 @@ package main
 func find(n uint32) uint32 { return done(core.Find(n)) }
 
 //go:wasmexport edit
-func edit(bodyBytes, versionBytes uint32) {
-	core.Edit(bodyBytes, versionBytes)
-	done(0)
+func edit(bodyBytes, versionBytes, flags uint32) uint32 {
+	return done(core.Edit(bodyBytes, versionBytes, flags))
 }
 
 //go:wasmexport open_finder
@@ -20,10 +19,10 @@ func openFinder() uint32 { return core.OpenFinder() }
 func pushFinder(handle, n uint32) uint32 { return done(core.PushFinder(handle, n)) }
 
 //go:wasmexport close_finder
-func closeFinder(handle uint32) { core.CloseFinder(handle) }
+func closeFinder(handle uint32) uint32 { return core.CloseFinder(handle) }
 
 //go:wasmexport open_editor
-func openEditor(n uint32) uint32 { return core.OpenEditor(n) }
+func openEditor(n, flags uint32) uint32 { return core.OpenEditor(n, flags) }
 
 //go:wasmexport push_editor
 func pushEditor(handle, n uint32) {
@@ -34,5 +33,38 @@ func pushEditor(handle, n uint32) {
 //go:wasmexport close_editor
 func closeEditor(handle uint32) {
 	core.CloseEditor(handle)
+	done(0)
+}
+
+//go:wasmexport open_answer
+func openAnswer(shape uint32) uint32 { return core.OpenAnswer(shape) }
+
+//go:wasmexport push_answer
+func pushAnswer(handle, n uint32) {
+	core.PushAnswer(handle, n)
+	done(0)
+}
+
+//go:wasmexport answer_facts
+func answerFacts(handle uint32) {
+	core.AnswerFacts(handle)
+	done(0)
+}
+
+//go:wasmexport close_answer
+func closeAnswer(handle uint32) {
+	core.CloseAnswer(handle)
+	done(0)
+}
+
+//go:wasmexport answer
+func answer(n, shape uint32) {
+	core.Answer(n, shape)
+	done(0)
+}
+
+//go:wasmexport ended
+func ended(n, httpStatus, flags uint32) {
+	core.Ended(n, httpStatus, flags)
 	done(0)
 }

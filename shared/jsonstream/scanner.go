@@ -104,6 +104,12 @@ func (s *Scanner) Offset() int64 { return s.offset }
 // complete only after Close.
 func (s *Scanner) Done() bool { return s.state == stateDone }
 
+// Text returns where the key or string began within which the input stands, of
+// which no piece may have been handed on yet.
+func (s *Scanner) Text() (start int64, stands bool) {
+	return s.start, s.state == stateText || s.state == stateEscape || s.state == stateHex
+}
+
 // Push consumes data and hands its tokens to sink. After an error the scanner
 // stays broken until Reset.
 func (s *Scanner) Push(data []byte, sink Sink) error {

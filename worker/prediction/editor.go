@@ -2,30 +2,52 @@ package prediction
 
 import (
 	"bytes"
+	"unicode/utf8"
 
 	"perch/shared/jsonstream"
 )
 
-// Editor rewrites a body while it streams past: every top-level "version" is
-// dropped and, if one is to be set, it is put first. All other values go
-// through byte by byte; white space between members may be lost. Malformed
+// The longest webhook and webhook_events_filter that are taken out, in bytes of
+// what follows the name.
+const (
+	MaxWebhookBytes = 4 << 10
+	MaxFilterBytes  = 1 << 10
+)
+
+// Change is what an Editor does to a body.
+type Change struct {
+	Version string // to set, put first, in place of the body's
+	Remove  bool   // takes out the body's version; a Version to set does too
+	Webhook bool   // takes out webhook and webhook_events_filter, and writes SlotTail or SlotKept behind the last member
+}
+
+// Editor rewrites a body while it streams past. All other members go through
+// byte by byte; white space between members may be lost. Of a repeated member
+// only the first is taken out, so that the upstream refuses the body. Malformed
 // JSON goes on from where it breaks, for the upstream to refuse: no edit makes it
-// whole. Where it breaks inside a dropped member, nothing more comes.
+// whole. Where it breaks inside a dropped member, nothing more comes. What is no
+// object goes through.
 type Editor struct {
 	scanner jsonstream.Scanner
-	key     keyMatcher
-	version string // to set, or "" to remove
+	frames  frames
+	name    name
+	change  Change
 	state   editState
-	broken  bool
+	passing bool // nothing more is edited
+	status  Status
 
 	chunk   []byte // while Push runs
 	base    int64  // offset of chunk[0] in the body
-	done    int64  // everything before this offset was written, held or dropped
-	gap     []byte // what stands before the next key, and the quote or escape that it began with in an earlier chunk
-	held    []byte // the beginning of a key that may yet be "version"
+	held    []byte // what is undecided of earlier chunks: the gap before a key, the key, the value
+	read    int    // members read so far
 	written int    // members written so far
 	changed bool   // the edit touched what stands before the gap
-	out     []byte
+	seen    seen
+
+	member            seen  // whose value is held
+	key, colon, value int64 // where the key, what follows it and the value begin
+	kept              bool  // a member that was to be taken out stays
+	webhook, filter   []byte
 }
 
 type editState uint8
@@ -33,150 +55,289 @@ type editState uint8
 const (
 	editCopy editState = iota // outside of the object's members, or inside one that stays
 	editGap                   // between two members
-	editKey                   // in a key that is "version" so far
+	editKey                   // in a key that may matter
+	editHold                  // in a member that is taken out if it is short enough
 	editDrop                  // in a member that is dropped
 )
 
-// NewEditor returns an Editor that sets the version, or removes it if version
-// is "".
-func NewEditor(version string) *Editor { return &Editor{version: version} }
+// NewEditor returns an Editor.
+func NewEditor(change Change) *Editor { return &Editor{change: change} }
 
-// Push reads the next chunk and returns what can be passed on, which is valid
-// until the next call.
+// Reset makes the editor ready for another body.
+func (e *Editor) Reset(change Change) {
+	*e = Editor{change: change, held: e.held[:0], webhook: e.webhook[:0], filter: e.filter[:0], frames: e.frames}
+}
+
+// Push reads the next chunk and returns its frames, valid until the next call.
 func (e *Editor) Push(chunk []byte) []byte {
-	e.out = e.out[:0]
-	if e.broken {
-		if e.state != editDrop {
-			e.out = append(e.out, chunk...)
-		}
-		return e.out
-	}
+	e.frames.begin()
 	e.chunk = chunk
-	if err := e.scanner.Push(chunk, e); err != nil {
-		if e.state == editGap && e.changed {
-			e.out = append(e.out, ",,"...) // what breaks behind a change must not be whole without it
+	if !e.passing {
+		if err := e.scanner.Push(chunk, e); err != nil {
+			e.breakOff(err)
 		}
-		e.giveUp()
 	}
-	end := e.base + int64(len(chunk))
+	end := len(chunk)
 	switch e.state {
 	case editCopy:
-		e.copyTo(end)
-	case editGap:
-		e.gap = appendSolid(e.gap, e.take(end))
-	case editKey:
-		e.held = append(e.held, e.take(end)...)
+		e.frames.copyTo(end)
 	case editDrop:
-		e.done = end
+		e.frames.skipTo(end)
+	default:
+		e.hold(end)
 	}
-	e.base, e.chunk = end, nil
-	return e.out
+	e.base, e.chunk = e.base+int64(end), nil
+	return e.frames.end()
 }
 
-// Close returns what was held back when the body ended too early.
+// Close returns what was held back when the body ended too early, as frames.
 func (e *Editor) Close() []byte {
-	e.out = e.out[:0]
+	e.frames.begin()
 	e.giveUp()
-	return e.out
+	return e.frames.end()
 }
+
+// ignore is a sink for what comes after a body's last chunk.
+type ignore struct{}
+
+// Token implements jsonstream.Sink.
+func (ignore) Token(jsonstream.Token) bool { return true }
+
+// End returns, once the whole body was pushed, Malformed or Duplicate if it is,
+// else Searching. Such a body should go on as it is, where it still can.
+func (e *Editor) End() Status {
+	if !e.passing && e.base > 0 && e.scanner.Close(ignore{}) != nil {
+		return Malformed
+	}
+	return e.status
+}
+
+func (e *Editor) breakOff(err error) {
+	if !fine(err) {
+		e.status = Malformed
+	}
+	if e.state == editGap && e.changed {
+		e.frames.bytes(twoCommas) // what breaks behind a change must not be whole without it
+	}
+	e.giveUp()
+}
+
+var (
+	oneComma  = []byte(",")
+	twoCommas = []byte(",,")
+)
 
 func (e *Editor) giveUp() {
-	e.out = append(e.out, e.gap...)
-	e.out = append(e.out, e.held...)
-	e.gap, e.held = e.gap[:0], e.held[:0]
+	e.letGo()
 	if e.state != editDrop {
 		e.state = editCopy
 	}
-	e.broken = true
+	e.passing = true
+}
+
+// letGo writes what is held.
+func (e *Editor) letGo() {
+	e.frames.bytes(e.held)
+	e.held = e.held[:0]
+}
+
+// in turns an offset of the body into one of the chunk, or less than 0.
+func (e *Editor) in(offset int64) int { return int(offset - e.base) }
+
+// hold keeps what is undecided when the chunk ends, of the gap only what is solid.
+func (e *Editor) hold(end int) {
+	at := e.frames.at
+	gap := end
+	if e.state != editGap {
+		gap = max(at, e.in(e.key))
+	}
+	e.held = appendSolid(e.held, e.chunk[at:gap])
+	if e.state == editHold && e.base+int64(end)-e.colon > e.limit() {
+		e.held = append(e.held, e.chunk[gap:end]...)
+		e.stay()
+	} else {
+		e.held = append(e.held, e.chunk[gap:end]...)
+	}
+	e.frames.skipTo(end)
 }
 
 // Token implements jsonstream.Sink.
 func (e *Editor) Token(t jsonstream.Token) bool {
 	switch {
-	case t.Depth == 0:
-		e.topLevel(t)
 	case t.Depth > 1:
+	case t.Depth == 0:
+		return e.topLevel(t)
 	case t.Kind == jsonstream.Key:
 		e.keyPiece(t)
-	case t.Last && t.Kind != jsonstream.BeginObject && t.Kind != jsonstream.BeginArray:
-		e.memberEnds(t.End)
+	default:
+		begins := t.Kind == jsonstream.BeginObject || t.Kind == jsonstream.BeginArray
+		ends := t.Kind == jsonstream.EndObject || t.Kind == jsonstream.EndArray
+		if e.state == editHold && !ends {
+			e.value = t.Start
+		}
+		if t.Last && !begins {
+			e.memberEnds(t.End)
+		}
 	}
 	return true
 }
 
-func (e *Editor) topLevel(t jsonstream.Token) {
+func (e *Editor) topLevel(t jsonstream.Token) bool {
 	switch t.Kind {
 	case jsonstream.BeginObject:
-		e.copyTo(t.End)
+		e.frames.copyTo(e.in(t.End))
 		e.state = editGap
-		if e.version != "" {
-			e.out = append(e.out, `"`+versionKey+`":`...)
-			e.out = jsonstream.AppendString(e.out, e.version)
+		if e.change.Version != "" {
+			e.held = append(e.held, `"`+versionKey+`":`...)
+			e.held = jsonstream.AppendString(e.held, e.change.Version)
+			e.letGo()
 			e.written++
 			e.changed = true
 		}
 	case jsonstream.EndObject:
-		e.out = append(e.out, e.gap...)
+		if e.change.Webhook {
+			e.tail()
+		}
+		e.letGo()
 		e.state = editCopy
+	default:
+		return !t.Last
 	}
+	return true
 }
 
 func (e *Editor) keyPiece(t jsonstream.Token) {
 	if e.state == editGap {
-		e.gap = append(e.gap, e.take(t.Start)...)
+		e.key = t.Start
 		e.state = editKey
 	}
 	if e.state != editKey {
 		return // decided by an earlier piece
 	}
-	isVersion := e.key.match(t)
+	text, known := e.name.read(t)
+	if !known {
+		return
+	}
+	if !t.Last {
+		e.name = name{}
+	}
+	this := matter(text)
+	repeated := e.seen&this != 0
+	e.seen |= this
+	if repeated {
+		e.status = Duplicate
+		e.kept = e.kept || this != isVersion
+	}
 	switch {
-	case isVersion:
+	case repeated || this == 0:
+		e.keep()
+	case this == isVersion && (e.change.Remove || e.change.Version != ""):
 		e.state = editDrop
-		e.gap, e.held = e.gap[:0], e.held[:0]
-	case t.Last || e.key.failed:
-		e.key = keyMatcher{}
+		e.held = e.held[:0]
+	case this != isVersion && e.change.Webhook:
+		e.state = editHold
+		e.member, e.colon = this, t.End
+	default:
 		e.keep()
 	}
 }
 
-// keep writes the comma that is due, the gap and what is held of the key.
+// keep decides that the member stays, and sees to the comma that is due.
 func (e *Editor) keep() {
-	due := e.written > 0
-	if due && bytes.IndexByte(e.gap, ',') < 0 {
-		e.out = append(e.out, ',')
+	due, stands := e.written > 0, e.read > 0
+	if due && !stands {
+		e.frames.bytes(oneComma)
 	}
-	for _, c := range e.gap {
-		if c != ',' || due {
-			e.out = append(e.out, c)
+	comma := -1
+	if stands && !due {
+		if comma = bytes.IndexByte(e.held, ','); comma >= 0 {
+			e.held = append(e.held[:comma], e.held[comma+1:]...)
 		}
 	}
-	e.out = append(e.out, e.held...)
-	e.gap, e.held = e.gap[:0], e.held[:0]
+	e.letGo()
+	if stands && !due && comma < 0 {
+		at := e.frames.at + bytes.IndexByte(e.chunk[e.frames.at:], ',')
+		e.frames.copyTo(at)
+		e.frames.skipTo(at + 1)
+	}
 	e.state = editCopy
 }
 
+func (e *Editor) limit() int64 {
+	if e.member == isWebhook {
+		return MaxWebhookBytes
+	}
+	return MaxFilterBytes
+}
+
+// stay decides that a member too long to be taken out stays.
+func (e *Editor) stay() {
+	e.kept = true
+	e.keep()
+}
+
 func (e *Editor) memberEnds(end int64) {
-	if e.state == editCopy {
-		e.copyTo(end)
+	if e.state == editHold {
+		e.takeOut(end)
+	}
+	e.read++
+	e.changed = e.state == editDrop
+	if e.changed {
+		e.frames.skipTo(e.in(end))
+	} else {
+		e.frames.copyTo(e.in(end))
 		e.written++
 	}
-	e.changed = e.state == editDrop
-	e.done = end
 	e.state = editGap
 }
 
-// take returns the bytes of the chunk up to an offset that are not done yet.
-func (e *Editor) take(end int64) []byte {
-	if end <= e.done {
-		return nil
+// takeOut moves the value that ends here out of the body, unless it is too long.
+func (e *Editor) takeOut(end int64) {
+	if end-e.colon > e.limit() {
+		e.stay()
+		return
 	}
-	from := max(e.done, e.base) - e.base
-	e.done = end
-	return e.chunk[from : end-e.base]
+	all := append(e.held, e.chunk[e.frames.at:e.in(end)]...)
+	value := all[len(all)-int(end-e.value):]
+	if e.member == isWebhook {
+		e.webhook = append(e.webhook, value...)
+	} else {
+		e.filter = append(e.filter, value...)
+	}
+	e.held = all[:0]
+	e.state = editDrop
 }
 
-func (e *Editor) copyTo(end int64) { e.out = append(e.out, e.take(end)...) }
+// tail writes the slot behind the last member.
+func (e *Editor) tail() {
+	slot := SlotTail
+	if e.kept {
+		slot = SlotKept
+	}
+	f := &e.frames
+	from := f.frame(OpSlot + Op(slot))
+	if e.written > 0 {
+		f.write(",")
+	}
+	members := len(f.out)
+	f.write("{")
+	if len(e.webhook) > 0 {
+		f.write(`"` + webhookKey + `":`)
+		f.write(view(e.webhook))
+	}
+	if len(e.webhook) > 0 && len(e.filter) > 0 {
+		f.write(",")
+	}
+	if len(e.filter) > 0 {
+		f.write(`"` + filterKey + `":`)
+		f.write(view(e.filter))
+	}
+	f.write("}")
+	f.sized(from)
+	if raw := f.out[members:]; !utf8.Valid(raw) {
+		f.add(OpRaw, raw)
+	}
+}
 
 // appendSolid appends all but white space, so that a gap stays small.
 func appendSolid(gap, text []byte) []byte {

@@ -1,5 +1,5 @@
-// Package prediction finds and replaces the top-level "version" of a
-// prediction's JSON while it streams past. It compiles under TinyGo.
+// Package prediction edits a prediction's JSON on its way to an upstream, and
+// reads it on its way back, while it streams past. It compiles under TinyGo.
 package prediction
 
 import "perch/shared/jsonstream"
@@ -7,87 +7,129 @@ import "perch/shared/jsonstream"
 // MaxVersionBytes is the longest version that a Finder reports.
 const MaxVersionBytes = 512
 
-const versionKey = "version"
+// The top-level members of a body that matter.
+const (
+	versionKey = "version"
+	webhookKey = "webhook"
+	filterKey  = "webhook_events_filter"
+)
+
+// seen says which of the members that matter a body has had.
+type seen uint8
+
+const (
+	isVersion seen = 1 << iota
+	isWebhook
+	isFilter
+)
+
+func matter(key string) seen {
+	switch key {
+	case versionKey:
+		return isVersion
+	case webhookKey:
+		return isWebhook
+	case filterKey:
+		return isFilter
+	}
+	return 0
+}
 
 // Status is how far a Finder has come.
 type Status uint8
 
-// The statuses.
+// The statuses. But for Searching and Found they are final.
 const (
 	Searching Status = iota
 	Found            // Version is the value
-	Absent           // the body ended, or is no JSON object, without one
+	Absent           // an object without a version that is a string, or no object
+	Duplicate        // one of the members that matter is repeated
+	Malformed        // no JSON, or nested deeper than jsonstream.MaxDepth
 )
 
-// Finder looks for the first top-level "version" that is a string. The zero
-// value is ready to use.
+// Finder looks for the top-level "version", a string. The zero value is ready to
+// use. Whoever pushes on after Found learns whether the rest is fit too.
 type Finder struct {
 	scanner jsonstream.Scanner
-	key     keyMatcher
+	name    name
 	status  Status
+	seen    seen
 	wanted  bool // the next value is version's
 	version []byte
 }
 
+// Reset makes the finder ready for another body.
+func (f *Finder) Reset() { *f = Finder{version: f.version[:0]} }
+
 // Push reads the next chunk of the body.
 func (f *Finder) Push(chunk []byte) Status {
-	if f.status != Searching {
+	if f.status > Found {
 		return f.status
 	}
-	if err := f.scanner.Push(chunk, f); err != nil && f.status == Searching {
-		f.status = Absent
-	}
-	if f.scanner.Done() && f.status == Searching {
-		f.status = Absent
+	if !fine(f.scanner.Push(chunk, f)) {
+		f.status = Malformed
 	}
 	return f.status
 }
 
-// Version returns the value once the status is Found.
+// fine reports whether a scanner was content, or only stopped by its sink.
+func fine(err error) bool { return err == nil || err == jsonstream.ErrStopped }
+
+// Close returns the status where the body ends. An empty one has no version.
+func (f *Finder) Close() Status {
+	switch {
+	case f.status > Found:
+	case f.scanner.Offset() == 0:
+		f.status = Absent
+	case !fine(f.scanner.Close(f)):
+		f.status = Malformed
+	}
+	return f.status
+}
+
+// Version returns the value once it was Found.
 func (f *Finder) Version() string { return string(f.version) }
 
 // Token implements jsonstream.Sink.
 func (f *Finder) Token(t jsonstream.Token) bool {
 	switch {
-	case t.Depth == 0:
-		return t.Kind == jsonstream.BeginObject || t.Kind == jsonstream.EndObject
 	case t.Depth > 1:
 		return true
+	case t.Depth == 0:
+		if !t.Last || t.Kind == jsonstream.BeginObject || t.Kind == jsonstream.EndObject && f.status == Found {
+			return true
+		}
+		return f.stop(Absent)
 	case t.Kind == jsonstream.Key:
-		f.wanted = f.key.match(t)
-		return true
+		return f.key(t)
 	case !f.wanted:
 		return true
 	case t.Kind != jsonstream.String || len(f.version)+len(t.Text) > MaxVersionBytes:
-		f.status = Absent
-		return false
+		return f.stop(Absent)
 	}
 	f.version = append(f.version, t.Text...)
 	if t.Last {
 		f.status = Found
+		f.wanted = false
 	}
-	return !t.Last
+	return true
 }
 
-// keyMatcher compares a key that arrives in pieces with "version".
-type keyMatcher struct {
-	matched int
-	failed  bool
+func (f *Finder) key(t jsonstream.Token) bool {
+	text, known := f.name.read(t)
+	if !known {
+		return true
+	}
+	this := matter(text)
+	if f.seen&this != 0 {
+		return f.stop(Duplicate)
+	}
+	f.seen |= this
+	f.wanted = this == isVersion
+	return true
 }
 
-// match takes a piece of a key; it reports true on the last piece of an equal one.
-func (m *keyMatcher) match(t jsonstream.Token) bool {
-	for _, c := range t.Text {
-		if m.matched >= len(versionKey) || versionKey[m.matched] != c {
-			m.failed = true
-			break
-		}
-		m.matched++
-	}
-	if !t.Last {
-		return false
-	}
-	equal := !m.failed && m.matched == len(versionKey)
-	*m = keyMatcher{}
-	return equal
+func (f *Finder) stop(status Status) bool {
+	f.status = status
+	return false
 }

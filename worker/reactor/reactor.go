@@ -11,7 +11,6 @@ import (
 
 	"perch/shared/document"
 	"perch/shared/telemetry"
-	"perch/worker/prediction"
 	"perch/worker/router"
 )
 
@@ -26,12 +25,10 @@ type Reactor struct {
 	Input  [InputBytes]byte
 	Output []byte // valid until the next call
 
-	states  slots[router.State]
-	finders finders
-	finder  prediction.Finder // of Find
-	editors editors
-	text    []byte // backs Output where it is text
-	rules   [document.MaxRules]string
+	states slots[router.State]
+	bodies
+	text  []byte // backs Output where it is text
+	rules [document.MaxRules]string
 
 	breakers []guarded
 }

@@ -17,6 +17,12 @@ export type Tail = (had: string) => Promise<string>;
 /** Why a body does not tell its version. */
 export type Unfound = "no-version" | "body-too-large" | "body-encoded" | "no-memory" | "duplicate-key" | "malformed";
 
+const unfound: Record<number, Unfound> = {
+  [Search.absent]: "no-version",
+  [Search.duplicate]: "duplicate-key",
+  [Search.malformed]: "malformed",
+};
+
 export class Body {
   #held: Uint8Array[] = []; // all of what was read, unless #dropped
   #heldBytes = 0;
@@ -59,12 +65,15 @@ export class Body {
     }
     const finder = core.finder();
     try {
-      return await this.#read((chunk) => {
-        if (finder.push(chunk) === Search.searching)
-          return this.#heldBytes > maxHeldBytes ? "body-too-large" : undefined;
-        this.version = finder.version;
-        return this.version === "" ? "no-version" : "found";
-      }).then((end) => (end === "found" ? undefined : (end ?? "no-version")));
+      const end = await this.#read((chunk) => {
+        const search = finder.push(chunk);
+        if (search !== Search.searching) return search;
+        return this.#heldBytes > maxHeldBytes ? "body-too-large" : undefined;
+      });
+      if (typeof end === "string") return end;
+      const search = this.#ended ? finder.close() : end;
+      if (search === Search.found) this.version = finder.version;
+      return this.version === "" ? (unfound[search ?? Search.absent] ?? "no-version") : undefined;
     } finally {
       finder.close();
     }

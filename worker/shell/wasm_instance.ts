@@ -26,7 +26,7 @@ export interface Exports extends BodyExports {
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { fatal: false, ignoreBOM: true });
 export const nothing = new Uint8Array();
 /** Up to this length a loop costs less than leaving JavaScript for an encoder or decoder. */
 const shortText = 256;
@@ -100,14 +100,15 @@ export class Instance {
   }
 
   text(): string {
-    const bytes = this.output();
-    return shortASCII(bytes) ?? decoder.decode(bytes);
+    return textOf(this.output());
   }
 
   lines(): string[] {
     return this.text().split("\n");
   }
 }
+
+export const textOf = (bytes: Uint8Array) => shortASCII(bytes) ?? decoder.decode(bytes);
 
 /** The text of a few bytes, if all of it is ASCII. */
 function shortASCII(bytes: Uint8Array): string | undefined {

@@ -41,18 +41,38 @@ func TestCases(t *testing.T) {
 		}
 	})
 	t.Run("find and edit", func(t *testing.T) {
-		for _, c := range cases(t, "prediction", "find.txt", "body") {
-			body := c.Get("body")
-			for _, size := range []int{1, 3, len(body) + 1} {
-				status := p.find(pieces([]byte(body), size))
-				require.Equal(t, []string{"searching", "found", "absent"}[status], strings.Fields(c.Want)[0], c.Where)
+		for _, file := range []string{"find.txt", "edit.txt", "webhook.txt"} {
+			for _, c := range cases(t, "prediction", file, "body", "version", "pad") {
+				body := []byte(c.Get("body"))
+				for _, size := range []int{1, 3, len(body) + 1} {
+					status := p.find(body, pieces(body, size))
+					if file == "find.txt" {
+						require.Equal(t, strings.Fields(c.Want)[0], []string{"searching", "found", "absent", "duplicate", "malformed"}[status], c.Where)
+					}
+					for _, flags := range edits {
+						p.edit(body, c.Get("version"), flags, pieces(body, size))
+					}
+				}
 			}
 		}
-		for _, c := range cases(t, "prediction", "edit.txt", "body", "version") {
-			body := c.Get("body")
-			require.Equal(t, c.Want, p.edit(c.Get("version"), pieces([]byte(body), len(body)+1)), c.Where)
-			p.edit(c.Get("version"), pieces([]byte(body), 1))
-			p.whole([]byte(body), c.Get("version"), p.find(pieces([]byte(body), len(body)+1)), c.Want)
+	})
+	t.Run("answer", func(t *testing.T) {
+		for _, c := range cases(t, "prediction", "answer.txt", "body", "shape", "pad") {
+			body := []byte(c.Get("body"))
+			for shape := range uint32(5) {
+				for _, size := range []int{1, 3, len(body) + 1} {
+					p.answer(body, shape, pieces(body, size))
+				}
+			}
+		}
+	})
+	t.Run("ended", func(t *testing.T) {
+		for _, status := range []string{"", "starting", "processing", "succeeded", "failed", "canceled", "aborted", "other"} {
+			for _, httpStatus := range []uint32{0, 200, 201, 202, 404, 500} {
+				for flags := range uint32(8) {
+					p.ask("ended", []byte(status), uint32(len(status)), httpStatus, flags)
+				}
+			}
 		}
 	})
 	t.Run("classify", func(t *testing.T) {

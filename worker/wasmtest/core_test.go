@@ -46,7 +46,7 @@ func (n *native) call(name string, a ...uint32) uint32 {
 
 // silent are the calls that leave nothing in the output for the host to read.
 var silent = map[string]bool{
-	"release": true, "open_finder": true, "close_finder": true, "open_editor": true, "use": true, "rescue": true, "report": true,
+	"release": true, "open_finder": true, "close_finder": true, "open_editor": true, "open_answer": true, "use": true, "rescue": true, "report": true,
 }
 
 // pair is the module beside the native core: what is asked of one is asked of

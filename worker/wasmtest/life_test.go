@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"perch/worker/reactor"
 )
 
 const lifeDocument = `{"schema":1,"service":"acme/flux","rollout":"r1","generation":7,"mode":"canary","percentage":5,"salt":"r1",
@@ -49,9 +51,12 @@ func (l life) bodies(n int) {
 		finder := l.m.call("open_finder")
 		require.Equal(l.t, uint32(1), l.m.call("push_finder", finder, l.write(body)))
 		l.m.call("close_finder", finder)
-		editor := l.m.call("open_editor", l.write("acme/next"))
+		editor := l.m.call("open_editor", l.write("acme/next"), reactor.EditVersion|reactor.EditWebhook)
 		require.NotContains(l.t, open, editor, "an editor in use was given out")
 		l.m.call("push_editor", editor, l.write(body))
+		answer := l.m.call("open_answer", 1)
+		l.m.call("push_answer", answer, l.write(body))
+		l.m.call("close_answer", answer)
 		if open = append(open, editor); len(open) == 3 {
 			l.m.call("close_editor", open[0])
 			open = open[1:]
@@ -95,7 +100,8 @@ func TestHandles(t *testing.T) {
 	a, b, c := l.load(), l.load(), l.load()
 	require.Equal(t, []uint32{1, 2, 3}, []uint32{a, b, c})
 	require.Equal(t, uint32(1), l.m.call("open_finder"))
-	require.Equal(t, uint32(1), l.m.call("open_editor", 0))
+	require.Equal(t, uint32(1), l.m.call("open_editor", 0, 0))
+	require.Equal(t, uint32(1), l.m.call("open_answer", 1))
 	l.m.call("release", b)
 	require.Equal(t, b, l.load())
 	require.Equal(t, uint32(4), l.load())

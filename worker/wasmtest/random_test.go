@@ -133,11 +133,29 @@ func (w world) body() []byte {
 		if i > 0 {
 			s.WriteString(w.pick(",", ",", ",", " , ", ""))
 		}
-		fmt.Fprintf(&s, "%s:%s", w.pick(`"version"`, `"input"`, `"\u0076ersion" `, `"versions"`, `""`, `"é\ud83d\ude00"`),
+		fmt.Fprintf(&s, "%s:%s", w.pick(`"version"`, `"input"`, `"webhook"`, `"webhook_events_filter"`, `"\u0076ersion" `, `"versions"`, `""`, `"é\ud83d\ude00"`),
 			w.pick(`"acme/flux"`, `"\u0061\/b\n"`, `{"version":"x","l":[1,-2.5e3]}`, `[[],{}]`, `null`, `1`, `tru`, `"`+strings.Repeat("v", 600)+`"`, `"\ud83d"`))
 	}
 	s.WriteString(w.pick("}", "}", "}", "} \n", "", "}}"))
 	return []byte(s.String())
+}
+
+// answer is a prediction, or a list of some, or something else.
+func (w world) answer() []byte {
+	value := func() string {
+		return w.pick(`"abc"`, `"https:\/\/r\u002f"`, `"2023-09-08T16:19:34.765994Z"`, `"succeeded"`, `null`, `1.25`, `-3e2`, `[{"id":"x"}]`, `"\xff"`, `tru`, `{"get":"x","id":1}`)
+	}
+	object := func(names ...string) string {
+		var members []string
+		for range w.IntN(6) {
+			members = append(members, `"`+w.pick(names...)+`":`+value())
+		}
+		return "{" + strings.Join(members, w.pick(",", " , ")) + "}"
+	}
+	prediction := object("id", "status", "version", "output", "error", "webhook", "created_at", "i\\u0064", "input")
+	inner := `,"urls":` + object("get", "cancel", "stream", "web") + `,"metrics":` + object("predict_time", "total_time") + "}"
+	prediction = w.pick(prediction, strings.TrimSuffix(prediction, "}")+`,"x":1`+inner)
+	return []byte(w.pick(prediction, `{"next":`+value()+`,"results":[`+prediction+`,`+prediction+`],"previous":`+value()+"}", prediction+"}"))
 }
 
 // chunks cuts a body at random; empty chunks are among them.
@@ -175,8 +193,10 @@ func (p *pair) request(w world, held *[]uint32) {
 	p.ask("classify", nil, w.Uint32N(700), w.Uint32N(10))
 	p.text(w.pick("access", "headers"), w.pick(w.access(), `{"a":"b","c":"secret:D"}`, text))
 	body := w.body()
-	version := w.pick("", "acme/flux", "\"\n\xff")
-	p.whole(body, version, p.find(w.chunks(body)), p.edit(version, w.chunks(body)))
+	p.find(body, w.chunks(body))
+	p.edit(body, w.pick("", "acme/flux", "\"\n\xff"), edits[w.IntN(len(edits))], w.chunks(body))
+	answer := w.answer()
+	p.answer(answer, 1+w.Uint32N(3), w.chunks(answer))
 }
 
 // TestRandom: module and native core agree on 100,000 random requests.
