@@ -1,7 +1,7 @@
 // Package bucket assigns users to buckets. It compiles under TinyGo.
 package bucket
 
-import "github.com/cespare/xxhash/v2"
+import "perch/shared/lean"
 
 // Count is the number of buckets; one bucket is one basis point of the users.
 const Count = 10_000
@@ -23,11 +23,10 @@ func Fingerprint(salt, userID string) uint64 {
 }
 
 func digest(prefix, salt, userID string) uint64 {
-	var d xxhash.Digest
-	d.Reset()
-	_, _ = d.WriteString(prefix)
-	_, _ = d.WriteString(salt)
-	_, _ = d.WriteString("\x00")
-	_, _ = d.WriteString(userID)
-	return d.Sum64()
+	var h lean.XXH64
+	h.WriteString(prefix)
+	h.WriteString(salt)
+	h.WriteString("\x00")
+	h.WriteString(userID)
+	return h.Sum()
 }

@@ -1,11 +1,8 @@
 package document
 
 import (
-	"errors"
-	"strconv"
-	"strings"
-
 	"perch/shared/jsonstream"
+	"perch/shared/lean"
 )
 
 // Access says who may come in. Absent texts are "".
@@ -76,7 +73,7 @@ func ParseHeaders(data []byte) ([]Header, error) {
 
 func parseObject(data []byte, read func(*reader, jsonstream.Value)) error {
 	if len(data) > MaxBytes {
-		return errors.New("it is larger than 64 KiB")
+		return lean.Error("it is larger than 64 KiB")
 	}
 	root, err := jsonstream.Parse(data)
 	if err != nil {
@@ -114,7 +111,7 @@ func (r *reader) access(object jsonstream.Value, prefix string) *Access {
 	return a
 }
 
-func keyField(prefix string, i int) string { return prefix + "keys[" + strconv.Itoa(i) + "]" }
+func keyField(prefix string, i int) string { return prefix + "keys[" + lean.Int(int64(i)) + "]" }
 
 func (r *reader) jwt(parent jsonstream.Value, prefix string) *JWT {
 	object, found := parent.Get("jwt")
@@ -186,8 +183,8 @@ func (j *JWT) check(prefix string, c *checker) {
 // isKeysURL allows plain http to this machine alone: whoever can change the keys
 // on their way can admit anybody.
 func isKeysURL(text string) bool {
-	local := strings.HasPrefix(text, "http://127.0.0.1:") || strings.HasPrefix(text, "http://localhost:")
-	return isBaseURL(text) && (local || strings.HasPrefix(text, "https://"))
+	local := lean.HasPrefix(text, "http://127.0.0.1:") || lean.HasPrefix(text, "http://localhost:")
+	return isBaseURL(text) && (local || lean.HasPrefix(text, "https://"))
 }
 
 // checkHeaders refuses what would change how a request is framed or routed.
@@ -196,7 +193,7 @@ func checkHeaders(headers []Header, prefix string, c *checker) {
 		field := prefix + h.Name
 		c.require(field, "", isHeaderName(h.Name), headerNameForm)
 		c.require(field, "", !isReserved(h.Name), "is set by the worker itself")
-		if strings.HasPrefix(h.Value, secretPrefix) {
+		if lean.HasPrefix(h.Value, secretPrefix) {
 			c.require(field, "", isSecret(h.Value), secretForm)
 		} else {
 			c.require(field, "", h.Value != "" && isPlain(h.Value), plainText)
@@ -212,7 +209,7 @@ func isReserved(name string) bool {
 	case "host", "content-length", "connection", "transfer-encoding", "upgrade", "keep-alive", "te", "trailer":
 		return true
 	}
-	return strings.HasPrefix(name, "x-perch-")
+	return lean.HasPrefix(name, "x-perch-")
 }
 
 // isSecret reports whether text is secret:NAME. The worker's own secrets are not
@@ -220,7 +217,7 @@ func isReserved(name string) bool {
 //
 //go:noinline
 func isSecret(text string) bool {
-	name, found := strings.CutPrefix(text, secretPrefix)
+	name, found := lean.CutPrefix(text, secretPrefix)
 	return found && isConstant(name)
 }
 
@@ -236,7 +233,7 @@ func isConstant(text string) bool {
 			return false
 		}
 	}
-	return text != "" && len(text) <= 100 && !strings.HasPrefix(text, "PERCH_")
+	return text != "" && len(text) <= 100 && !lean.HasPrefix(text, "PERCH_")
 }
 
 // isPlain reports whether text fits a header as it is.

@@ -1,9 +1,8 @@
 package document
 
 import (
-	"strconv"
-
 	"perch/shared/jsonstream"
+	"perch/shared/lean"
 )
 
 // Encode writes the document as JSON that Parse reads back to an equal one.
@@ -123,7 +122,7 @@ func (w *writer) optional(name, value string) {
 	}
 }
 
-func (w *writer) integer(name string, n int64) { w.raw(name, strconv.FormatInt(n, 10)) }
+func (w *writer) integer(name string, n int64) { w.raw(name, lean.Int(n)) }
 
 // number writes what is not 0.
 func (w *writer) number(name string, n int64) {

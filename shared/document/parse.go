@@ -1,10 +1,8 @@
 package document
 
 import (
-	"errors"
-	"strconv"
-
 	"perch/shared/jsonstream"
+	"perch/shared/lean"
 )
 
 // Parse reads and validates a document. Fields that it does not know are
@@ -23,8 +21,7 @@ func ParseStrict(data []byte) (*Document, error) {
 		return d, err
 	}
 	c := checker{}
-	var invalid *Invalid
-	if errors.As(err, &invalid) {
+	if invalid, ok := err.(*Invalid); ok {
 		c.problems = invalid.Problems
 	} else if err != nil {
 		return nil, err
@@ -36,7 +33,7 @@ func ParseStrict(data []byte) (*Document, error) {
 }
 
 // ErrTooLarge reports a document of more than MaxBytes.
-var ErrTooLarge = errors.New("rollout document is larger than 64 KiB")
+const ErrTooLarge = lean.Error("rollout document is larger than 64 KiB")
 
 func parse(data []byte) (*Document, []string, error) {
 	if len(data) > MaxBytes {
@@ -140,7 +137,7 @@ func (r *reader) rules(root jsonstream.Value) []Rule {
 	}
 	var rules []Rule
 	for i, item := range list.Items {
-		prefix := "rules[" + strconv.Itoa(i) + "]."
+		prefix := "rules[" + lean.Int(int64(i)) + "]."
 		rules = append(rules, Rule{
 			Header: r.text(item, prefix, "header"),
 			Equals: r.text(item, prefix, "equals"),

@@ -1,17 +1,14 @@
 package document
 
-import (
-	"errors"
-	"strconv"
-)
+import "perch/shared/lean"
 
 const percentageRange = "give 0 to 100 with at most two decimals"
 
 // ParsePercentage reads a percentage, 0 to 100 with at most two decimals, and
 // returns it in basis points.
 func ParsePercentage(text string) (int, error) {
-	refused := errors.New("percentage " + quote(text) + " is not allowed: " + percentageRange)
-	whole, decimals, point := Cut(text, '.')
+	refused := lean.Error("percentage " + quote(text) + " is not allowed: " + percentageRange)
+	whole, decimals, point := lean.Cut(text, '.')
 	if whole == "" || len(whole) > 3 || point && (decimals == "" || len(decimals) > 2) {
 		return 0, refused
 	}
@@ -24,14 +21,14 @@ func ParsePercentage(text string) (int, error) {
 
 // FormatPercentage writes basis points as a percentage, such as "5" or "12.5".
 func FormatPercentage(basisPoints int) string {
-	text := strconv.Itoa(basisPoints / 100)
+	text := lean.Int(int64(basisPoints / 100))
 	switch rest := basisPoints % 100; {
 	case rest == 0:
 		return text
 	case rest%10 == 0:
-		return text + "." + strconv.Itoa(rest/10)
+		return text + "." + lean.Int(int64(rest/10))
 	default:
-		return text + "." + strconv.Itoa(100 + rest)[1:]
+		return text + "." + lean.Int(int64(100 + rest))[1:]
 	}
 }
 

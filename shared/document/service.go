@@ -1,9 +1,6 @@
 package document
 
-import (
-	"errors"
-	"strings"
-)
+import "perch/shared/lean"
 
 // Kind says what clients address a service by.
 type Kind string
@@ -24,7 +21,7 @@ type Service struct {
 // ParseService reads "model:acme/flux", "deployment:acme/flux", "http:qwen" or
 // "acme/flux", which is a model.
 func ParseService(text string) (Service, error) {
-	kind, name, found := Cut(text, ':')
+	kind, name, found := lean.Cut(text, ':')
 	if !found {
 		kind, name = string(KindModel), text
 	}
@@ -32,14 +29,14 @@ func ParseService(text string) (Service, error) {
 	switch s.Kind {
 	case KindModel, KindDeployment:
 		if !IsOwnerName(name) {
-			return Service{}, errors.New("service " + quote(text) + ": write owner/name of letters, digits, '.', '_' and '-'")
+			return Service{}, lean.Error("service " + quote(text) + ": write owner/name of letters, digits, '.', '_' and '-'")
 		}
 	case KindHTTP:
 		if !IsSegment(name) || name == "v1" {
-			return Service{}, errors.New("service " + quote(text) + ": the name of an http service is one path segment of letters, digits, '.', '_' and '-', and not v1")
+			return Service{}, lean.Error("service " + quote(text) + ": the name of an http service is one path segment of letters, digits, '.', '_' and '-', and not v1")
 		}
 	default:
-		return Service{}, errors.New("service " + quote(text) + ": the kind must be model, deployment or http")
+		return Service{}, lean.Error("service " + quote(text) + ": the kind must be model, deployment or http")
 	}
 	return s, nil
 }
@@ -51,7 +48,7 @@ func (s Service) key() string { return string(s.Kind) + ":" + colons(s.Name) }
 
 // colons writes owner/name as owner:name: KV keys hold no slash.
 func colons(name string) string {
-	owner, rest, found := Cut(name, '/')
+	owner, rest, found := lean.Cut(name, '/')
 	if !found {
 		return name
 	}
@@ -78,33 +75,24 @@ func AliasKey(kind, name string) string {
 
 // ServiceOfRolloutKey is the inverse of RolloutKey.
 func ServiceOfRolloutKey(key string) (Service, bool) {
-	rest, found := strings.CutPrefix(key, "rollout:")
+	rest, found := lean.CutPrefix(key, "rollout:")
 	if !found {
 		return Service{}, false
 	}
-	kind, name, _ := Cut(rest, ':')
+	kind, name, _ := lean.Cut(rest, ':')
 	if Kind(kind) != KindHTTP {
-		owner, rest, _ := Cut(name, ':')
+		owner, rest, _ := lean.Cut(name, ':')
 		name = owner + "/" + rest
 	}
 	s, err := ParseService(kind + ":" + name)
 	return s, err == nil
 }
 
-// Cut is strings.Cut at one byte: the general one would link its search, 10 KB,
-// into the worker.
-func Cut(text string, separator byte) (before, after string, found bool) {
-	if i := strings.IndexByte(text, separator); i >= 0 {
-		return text[:i], text[i+1:], true
-	}
-	return text, "", false
-}
-
 // IsOwnerName reports whether text is owner/name as Replicate writes it.
 //
 //go:noinline
 func IsOwnerName(text string) bool {
-	owner, name, found := Cut(text, '/')
+	owner, name, found := lean.Cut(text, '/')
 	return found && IsSegment(owner) && IsSegment(name)
 }
 

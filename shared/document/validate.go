@@ -1,9 +1,6 @@
 package document
 
-import (
-	"strconv"
-	"strings"
-)
+import "perch/shared/lean"
 
 const timeRange = "give 1 to 600000 milliseconds"
 
@@ -73,7 +70,7 @@ func (t Target) check(field string, kind Kind, c *checker) {
 	c.require(field, "", kind != KindHTTP || t.URL != "", "an http service needs a url")
 	c.require(field, ".credentials", !t.Credentials || t.URL != "", "is for url targets: Replicate always gets the client's credentials")
 	if t.Version != "" {
-		name, id, named := Cut(t.Version, ':')
+		name, id, named := lean.Cut(t.Version, ':')
 		if !named {
 			id = t.Version
 		}
@@ -104,23 +101,23 @@ func (d *Document) checkFallback(t Target, field string, c *checker) {
 }
 
 func isBaseURL(text string) bool {
-	rest, found := strings.CutPrefix(text, "https://")
+	rest, found := lean.CutPrefix(text, "https://")
 	if !found {
-		rest, found = strings.CutPrefix(text, "http://")
+		rest, found = lean.CutPrefix(text, "http://")
 	}
-	host, _, _ := Cut(rest, '/')
+	host, _, _ := lean.Cut(rest, '/')
 	for i := 0; i < len(text); i++ {
 		if c := text[i]; c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
 			return false
 		}
 	}
-	return found && host != "" && host[0] != ':' && strings.IndexByte(host, '@') < 0 && strings.IndexByte(host, '\\') < 0
+	return found && host != "" && host[0] != ':' && lean.IndexByte(host, '@') < 0 && lean.IndexByte(host, '\\') < 0
 }
 
 func (d *Document) checkRules(c *checker) {
 	c.require("", "rules", len(d.Rules) <= MaxRules, "give at most 32")
 	for i, r := range d.Rules {
-		field := "rules[" + strconv.Itoa(i) + "]"
+		field := "rules[" + lean.Int(int64(i)) + "]"
 		c.require(field, ".header", isHeaderName(r.Header), headerNameForm)
 		c.require(field, ".use", d.Target(r.Use) >= 0, "names no target: "+quote(r.Use))
 	}

@@ -1,10 +1,6 @@
 package telemetry
 
-import (
-	"strconv"
-
-	"github.com/cespare/xxhash/v2"
-)
+import "perch/shared/lean"
 
 // Failure says how a request or a prediction ended without what was asked for.
 type Failure int32
@@ -72,5 +68,7 @@ func (f Failure) Of(status int) Failure {
 }
 
 func digest(text string) string {
-	return strconv.FormatUint(xxhash.Sum64String(text), 16)
+	var h lean.XXH64
+	h.WriteString(text)
+	return string(lean.AppendHex(nil, h.Sum()))
 }

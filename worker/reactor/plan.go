@@ -1,10 +1,9 @@
 package reactor
 
 import (
-	"strconv"
-
 	"perch/shared/document"
 	"perch/shared/jsonstream"
+	"perch/shared/lean"
 	"perch/shared/telemetry"
 	"perch/worker/router"
 )
@@ -28,7 +27,7 @@ func (w *planWriter) plan(d *document.Document) {
 	w.raw(`,"access":`)
 	w.access(d.Access)
 	w.raw(`,"fallback":{"maxBodyBytes":`)
-	w.raw(strconv.Itoa(int(d.Failover().MaxBodyBytes)))
+	w.raw(lean.Int(int64(d.Failover().MaxBodyBytes)))
 	w.raw(`},"headers":[`)
 	w.value(d.User.Header)
 	for i := range d.Rules {
@@ -142,11 +141,15 @@ func (w *planWriter) text(name, value string) {
 //go:noinline
 func (w *planWriter) integer(name string, n int64) {
 	w.name(name)
-	w.raw(strconv.FormatInt(n, 10))
+	w.raw(lean.Int(n))
 }
 
 //go:noinline
 func (w *planWriter) flag(name string, set bool) {
 	w.name(name)
-	w.raw(strconv.FormatBool(set))
+	if set {
+		w.raw("true")
+	} else {
+		w.raw("false")
+	}
 }

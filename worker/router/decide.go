@@ -1,10 +1,9 @@
 package router
 
 import (
-	"strings"
-
 	"perch/shared/bucket"
 	"perch/shared/document"
+	"perch/shared/lean"
 	"perch/shared/telemetry"
 )
 
@@ -106,11 +105,11 @@ func identify(u *document.User, q *Request) (id string, isNew bool) {
 func cookie(header, name string) string {
 	for header != "" {
 		var pair string
-		pair, header, _ = document.Cut(header, ';')
+		pair, header, _ = lean.Cut(header, ';')
 		for pair != "" && pair[0] == ' ' {
 			pair = pair[1:]
 		}
-		if value, found := strings.CutPrefix(pair, name); found && value != "" && value[0] == '=' {
+		if value, found := lean.CutPrefix(pair, name); found && value != "" && value[0] == '=' {
 			for value[len(value)-1] == ' ' {
 				value = value[:len(value)-1]
 			}

@@ -3,9 +3,8 @@
 package router
 
 import (
-	"strings"
-
 	"perch/shared/document"
+	"perch/shared/lean"
 )
 
 // Action is what the shell does with a request.
@@ -130,7 +129,7 @@ func (r Route) internal(method, path string, named document.Service, isNamed boo
 
 // sealIn returns what stands behind the prefix, if it can be a seal.
 func sealIn(path, prefix string) (string, bool) {
-	seal, found := strings.CutPrefix(path, prefix)
+	seal, found := lean.CutPrefix(path, prefix)
 	for i := 0; i < len(seal); i++ {
 		c := seal[i]
 		alnum := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
@@ -179,7 +178,7 @@ func predictionIn(method, path string) (id string, cancel, found bool) {
 		return "", false, false
 	}
 	// Some clients escape the tilde before a seal, though none need.
-	if i := strings.IndexByte(id, '%'); i >= 0 && (strings.HasPrefix(id[i:], "%7E") || strings.HasPrefix(id[i:], "%7e")) {
+	if i := lean.IndexByte(id, '%'); i >= 0 && (lean.HasPrefix(id[i:], "%7E") || lean.HasPrefix(id[i:], "%7e")) {
 		id = id[:i] + "~" + id[i+len("%7E"):]
 	}
 	return id, cancel, true
@@ -188,15 +187,15 @@ func predictionIn(method, path string) (id string, cancel, found bool) {
 // createdService reads /models/{owner}/{name}/predictions and the like.
 func createdService(path string) (document.Service, bool) {
 	kind := document.KindModel
-	name, found := strings.CutPrefix(path, "/models/")
+	name, found := lean.CutPrefix(path, "/models/")
 	if !found {
 		kind = document.KindDeployment
-		name, found = strings.CutPrefix(path, "/deployments/")
+		name, found = lean.CutPrefix(path, "/deployments/")
 	}
 	if !found {
 		return document.Service{}, false
 	}
-	name, found = strings.CutSuffix(name, "/predictions")
+	name, found = lean.CutSuffix(name, "/predictions")
 	if !found || !document.IsOwnerName(name) {
 		return document.Service{}, false
 	}
@@ -206,7 +205,7 @@ func createdService(path string) (document.Service, bool) {
 // cutVariant takes /@stable or /@canary off the front of a path.
 func cutVariant(path string) (rest, variant string) {
 	for _, name := range [...]string{document.Stable, document.Canary} {
-		if rest, found := strings.CutPrefix(path, "/@"+name); found && (rest == "" || rest[0] == '/') {
+		if rest, found := lean.CutPrefix(path, "/@"+name); found && (rest == "" || rest[0] == '/') {
 			if rest == "" {
 				rest = "/"
 			}
@@ -223,8 +222,8 @@ func cutSegment(path, segment string) (rest string, found bool) {
 }
 
 func firstSegment(path string) (first, rest string) {
-	path = strings.TrimPrefix(path, "/")
-	if i := strings.IndexByte(path, '/'); i >= 0 {
+	path, _ = lean.CutPrefix(path, "/")
+	if i := lean.IndexByte(path, '/'); i >= 0 {
 		return path[:i], path[i:]
 	}
 	return path, "/"
@@ -240,7 +239,7 @@ type Lookup struct {
 // ResolveVersion reads the version of a POST /v1/predictions body: an id,
 // owner/name:id, or owner/name. It reports false for anything else.
 func ResolveVersion(version string) (Lookup, bool) {
-	name, id, found := document.Cut(version, ':')
+	name, id, found := lean.Cut(version, ':')
 	switch {
 	case found && document.IsOwnerName(name) && document.IsVersionID(id):
 		return Lookup{Alias: document.AliasKey("version", id)}, true

@@ -1,6 +1,6 @@
 package router
 
-import "strings"
+import "perch/shared/lean"
 
 // Shape says what the JSON of an answer holds whose URLs are Replicate's.
 type Shape uint8
@@ -55,7 +55,7 @@ func matches(path, pattern string) bool {
 	for pattern != "" {
 		n := 1
 		if pattern[0] == '*' {
-			n = strings.IndexByte(path, '/')
+			n = lean.IndexByte(path, '/')
 			if n < 0 {
 				n = len(path)
 			}

@@ -1,6 +1,9 @@
 package router
 
-import "perch/shared/document"
+import (
+	"perch/shared/document"
+	"perch/shared/lean"
+)
 
 // Edit is what happens to the top-level "version" of a request's body.
 type Edit uint8
@@ -22,7 +25,7 @@ func EditFor(t *document.Target, endpoint Endpoint, version string) Edit {
 		if endpoint == EndpointPredictions && version == t.Version {
 			return EditNone
 		}
-		_, id, _ := document.Cut(version, ':')
+		_, id, _ := lean.Cut(version, ':')
 		if endpoint == EndpointPredictions && version != "" && (version == t.VersionID() || id == t.VersionID()) {
 			return EditNone
 		}
