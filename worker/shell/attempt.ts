@@ -45,10 +45,14 @@ export async function ask(
     const response = rarely
       ? await fetch(new Request(to, p.request), init) // workerd copies it, but would not make it
       : await fetch(to, { ...init, method, body });
+    if (p.body.refusal) throw p.body.refusal; // the upstream answers a body that was cut
     await then?.(response);
     return { response, failure: Failure.none, call };
   } catch (error) {
-    if (p.body.refusal) throw p.body.refusal;
+    if (p.body.refusal) {
+      call.abort();
+      throw p.body.refusal;
+    }
     return { failure: await failureOf(p, error, late), call };
   } finally {
     if (timer !== undefined) clearTimeout(timer);
