@@ -5,11 +5,10 @@
 package reactor
 
 import (
-	"strconv"
-	"strings"
 	"unsafe"
 
 	"perch/shared/document"
+	"perch/shared/lean"
 	"perch/shared/telemetry"
 	"perch/worker/router"
 )
@@ -186,7 +185,7 @@ func (r *Reactor) Decide(handle, n, nowHigh, nowLow, endpoint uint32) uint32 {
 	now := milliseconds(nowHigh, nowLow)
 	d := router.Decide(state, &q, now)
 	r.text = append(append(r.text[:0], d.Reason...), separator)
-	r.text = appendHex(r.text, d.Fingerprint)
+	r.text = lean.AppendHex(r.text, d.Fingerprint)
 	r.addInt(d.Bucket)
 	r.Output = r.text
 	edit := router.EditFor(&state.Targets[d.Target], router.Endpoint(endpoint), version)
@@ -248,21 +247,13 @@ func (r *Reactor) add(text string) {
 }
 
 func (r *Reactor) addInt(n int) {
-	r.text = strconv.AppendInt(append(r.text, separator), int64(n), 10)
-}
-
-// appendHex appends n as 16 hexadecimal digits.
-func appendHex(dst []byte, n uint64) []byte {
-	for shift := 60; shift >= 0; shift -= 4 {
-		dst = append(dst, "0123456789abcdef"[n>>shift&15])
-	}
-	return dst
+	r.text = lean.AppendInt(append(r.text, separator), int64(n))
 }
 
 type fields struct{ rest string }
 
 func (f *fields) next() string {
-	i := strings.IndexByte(f.rest, separator)
+	i := lean.IndexByte(f.rest, separator)
 	if i < 0 {
 		field := f.rest
 		f.rest = ""
