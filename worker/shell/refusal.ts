@@ -12,12 +12,6 @@ const titles: Record<number, string> = {
   503: "Unavailable",
 };
 
-/** The answer to a request that was refused; other errors are thrown again. */
-export function refused(error: unknown, trace: Trace): Response {
-  if (error instanceof Refusal) return error.response(trace);
-  throw error;
-}
-
 /** A request that goes no further. The message tells the client why, and no secret. */
 export class Refusal extends Error {
   readonly status: number;

@@ -8,8 +8,8 @@ import type { Core, Route } from "./core.ts";
 import { log } from "./env.ts";
 import type { Env } from "./env.ts";
 import type { Passage } from "./passage.ts";
-import { Refusal, refused } from "./refusal.ts";
-import { pathOf } from "./requestlog.ts";
+import { Refusal } from "./refusal.ts";
+import { logRequest, pathOf } from "./requestlog.ts";
 import { relay } from "./relay.ts";
 import { toReplicate, unrouted } from "./replicate.ts";
 import { Rollouts } from "./rollouts.ts";
@@ -33,13 +33,22 @@ export function createWorker(core: Core) {
       try {
         return await dispatch(p);
       } catch (error) {
-        if (error instanceof Refusal) return error.response(trace);
+        if (error instanceof Refusal) return refused(p, error);
         log("failure", { error: String(error), path: pathOf(p), trace: p.trace.id });
         if (p.asked || route.action === Action.variant) return problem(502, "Bad gateway", "Perch failed");
-        return await unrouted(p, "failure").catch((refusal: unknown) => refused(refusal, trace));
+        return await unrouted(p, "failure").catch((refusal: unknown) => refused(p, refusal));
       }
     },
   } satisfies ExportedHandler<Env>;
+}
+
+/** The answer to a request that was refused; other errors are thrown again. */
+function refused(p: Passage, error: unknown): Response {
+  if (!(error instanceof Refusal)) throw error;
+  const { status } = error;
+  const firstByteMS = Date.now() - p.startedAt;
+  logRequest(p, { status, service: p.route.keys?.service, cause: "refused", firstByteMS });
+  return error.response(p.trace);
 }
 
 /** Where the request belongs. A trap is tried once more with a fresh core. */
