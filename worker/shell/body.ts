@@ -4,7 +4,7 @@
 import { budget } from "./budget.ts";
 import { join } from "./bytes.ts";
 import { Edit, Search, SlotKind, wholeBytes } from "./core.ts";
-import type { Core, Editor, Frame } from "./core.ts";
+import type { Core, Editor, Fault, Frame } from "./core.ts";
 import { fill } from "./frames.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -22,6 +22,15 @@ const unfound: Record<number, Unfound> = {
   [Search.duplicate]: "duplicate-key",
   [Search.malformed]: "malformed",
 };
+
+/** A body that must go on unrouted, as it came. */
+export class Unfit extends Error {
+  readonly fault: Fault;
+  constructor(fault: Fault) {
+    super(fault);
+    this.fault = fault;
+  }
+}
 
 export class Body {
   #held: Uint8Array[] = []; // all of what was read, unless #dropped
@@ -119,7 +128,10 @@ export class Body {
     if (method !== "GET" && method !== "HEAD") this.#keep = bytes; // theirs go on with the request itself
   }
 
-  /** The body to send: edited, or as it came. A tail's Refusal comes from here, or cuts the body that is on its way. */
+  /**
+   * The body to send: edited, or as it came. Throws Unfit if it cannot be edited.
+   * A tail's Refusal comes from here, or cuts the body that is on its way.
+   */
   async send(core: Core, edit: number, version: string, tail?: Tail): Promise<BodyInit | null> {
     const untouched = (edit === Edit.none && !tail) || this.encoded;
     if (!this.#ended && this.#length <= wholeBytes && (!untouched || this.#length <= this.#keep)) await this.#whole();
@@ -128,7 +140,8 @@ export class Body {
     if (this.#ended && this.#heldBytes <= wholeBytes) {
       const whole = join(this.#held);
       const { frames, fault } = core.editWhole(whole, edits);
-      return fault ? whole : join(await filled(frames, tail));
+      if (fault) throw new Unfit(fault);
+      return join(await filled(frames, tail));
     }
     const editor = core.editor(edits);
     if (!this.#ended && this.#stream !== null) return this.#edited(editor, tail && this.#noting(tail));

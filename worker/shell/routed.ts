@@ -2,6 +2,7 @@
 
 import type { Told } from "./answers.ts";
 import { followClient } from "./attempt.ts";
+import { Unfit } from "./body.ts";
 import { choose } from "./choose.ts";
 import { Edit } from "./core.ts";
 import type { Loaded, ServiceKeys } from "./core.ts";
@@ -36,6 +37,9 @@ export async function byService(p: Passage, keys: ServiceKeys): Promise<Response
   followClient(p);
   try {
     return await toClient(p, loaded, choice, await answered(p, loaded, choice));
+  } catch (error) {
+    if (error instanceof Unfit) return await unrouted(p, error.fault);
+    throw error;
   } finally {
     p.body.release();
   }
