@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -203,6 +204,37 @@ func TestJWT(t *testing.T) {
 		})
 	}
 	require.EqualValues(t, 1, i.set.arrivals(), "the set is fetched once, whatever is shown")
+}
+
+// TestManyAtOnce: tokens that come together while the issuer's keys are not yet
+// known wait for nobody else's request.
+func TestManyAtOnce(t *testing.T) {
+	w := heldWorld(t, worldOptions{Models: []string{"acme/jwt"}})
+	i := w.newIssuer()
+	d := rollout("acme/jwt", 5000)
+	d.Access = i.jwtAccess()
+	w.write(d)
+	statuses := make(chan int)
+	for n := range 50 {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		t.Cleanup(cancel)
+		url := w.stack.Places[0].URL + "/v1/models/acme/jwt/predictions"
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(`{"input":{"prompt":"x"}}`))
+		require.NoError(t, err)
+		r.Header.Set("authorization", "Bearer "+i.token("RS256", "one", claims{"sub": "user-" + strconv.Itoa(n)}))
+		go func() {
+			response, err := client.Do(r)
+			if err != nil {
+				statuses <- 0
+				return
+			}
+			response.Body.Close()
+			statuses <- response.StatusCode
+		}()
+	}
+	for range 50 {
+		require.Equal(t, 201, <-statuses)
+	}
 }
 
 // TestPEMIsNoSecret: a public key that a document names is never taken for the
