@@ -6,6 +6,7 @@ import { relay } from "../../worker/shell/relay.ts";
 import { seal } from "../../worker/shell/seal.ts";
 
 const env = {
+  PERCH_LOG: "0",
   PERCH_SEAL_KEY: "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA",
   REPLICATE_WEBHOOK_SECRET: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 };

@@ -11,6 +11,7 @@ import type { Env } from "./env.ts";
 import { webhookEnded } from "./outcome.ts";
 import type { Passage } from "./passage.ts";
 import { Refusal } from "./refusal.ts";
+import { logRequest } from "./requestlog.ts";
 import { Refused, unseal } from "./seal.ts";
 import type { Context } from "./seal.ts";
 import { problem } from "./upstream.ts";
@@ -29,6 +30,7 @@ const passed = [...signature, "content-type", "user-agent"];
 export async function relay(p: Passage): Promise<Response> {
   p.asked = true; // whatever comes of it, it is nothing to pass to Replicate
   const context = await opened(p.env, p.route.seal);
+  if (context.n) p.trace = { ...p.trace, id: context.n }; // of the create
   try {
     return await take(p, context, await read(p.request));
   } finally {
@@ -51,7 +53,11 @@ async function take(p: Passage, context: Context, body: Uint8Array<ArrayBuffer>)
   }
   if (told) note(p, context, told.facts);
   const unwanted = told?.ended && context.f && !context.f.includes("completed");
-  return context.h && !unwanted ? deliver(p, context.h, body) : new Response(null, { status: 204 });
+  const response = context.h && !unwanted ? await deliver(p, context.h, body) : new Response(null, { status: 204 });
+  const { s: service, v: variant, r: rollout } = context;
+  const line = { status: response.status, firstByteMS: Date.now() - p.startedAt };
+  logRequest(p, { ...line, service, variant, rollout, prediction: told?.facts.id });
+  return response;
 }
 
 async function opened(env: Env, seal: string): Promise<Context> {
