@@ -24,6 +24,7 @@ type Account struct {
 	userTokens *user.TokenService
 	tokens     *accounts.TokenService
 	settings   *workers.ScriptScriptAndVersionSettingService
+	secrets    *workers.ScriptSecretService
 }
 
 // NewAccount returns config.Account.
@@ -37,6 +38,7 @@ func NewAccount(config Config) *Account {
 		userTokens: user.NewTokenService(options...),
 		tokens:     accounts.NewTokenService(options...),
 		settings:   workers.NewScriptScriptAndVersionSettingService(options...),
+		secrets:    workers.NewScriptSecretService(options...),
 	}
 }
 
@@ -123,13 +125,17 @@ func (a *Account) CreateNamespace(ctx context.Context, title string) (Namespace,
 const (
 	BindingKV        = "kv_namespace"
 	BindingAnalytics = "analytics_engine"
+	BindingSecret    = "secret_text"
+	BindingText      = "plain_text"
+	BindingRateLimit = "ratelimit"
 )
 
 // Binding is what a worker reaches under a name.
 type Binding struct {
 	Name string
-	Type string // such as BindingKV, BindingAnalytics, secret_text
-	// Target is the namespace's id or the dataset; "" for other types.
+	Type string // such as BindingKV, BindingAnalytics, BindingSecret
+	// Target is the namespace's id, the dataset, or a variable's text; "" for other
+	// types.
 	Target string
 }
 
@@ -145,7 +151,19 @@ func (a *Account) Bindings(ctx context.Context, script string) ([]Binding, error
 	}
 	list := make([]Binding, 0, len(settings.Bindings))
 	for _, b := range settings.Bindings {
-		list = append(list, Binding{Name: b.Name, Type: string(b.Type), Target: b.NamespaceID + b.Dataset})
+		list = append(list, Binding{Name: b.Name, Type: string(b.Type), Target: targetOf(b)})
 	}
 	return list, nil
+}
+
+func targetOf(b workers.ScriptScriptAndVersionSettingGetResponseBinding) string {
+	switch string(b.Type) {
+	case BindingKV:
+		return b.NamespaceID
+	case BindingAnalytics:
+		return b.Dataset
+	case BindingText:
+		return b.Text
+	}
+	return ""
 }

@@ -78,6 +78,8 @@ func TestWorker(t *testing.T) {
 	a := newAPI(t,
 		ok(`{"bindings":[{"name":"ROLLOUTS","type":"kv_namespace","namespace_id":"space"},
 			{"name":"ANALYTICS","type":"analytics_engine","dataset":"requests"},
+			{"name":"PERCH_ACCESS","type":"plain_text","text":"{}"},
+			{"name":"LIMITER","type":"ratelimit","namespace_id":"1001"},
 			{"name":"REPLICATE_API_TOKEN","type":"secret_text"}]}`),
 		gone)
 	bindings, err := a.account().Bindings(t.Context(), "perch")
@@ -85,12 +87,28 @@ func TestWorker(t *testing.T) {
 	require.Equal(t, []Binding{
 		{Name: "ROLLOUTS", Type: BindingKV, Target: "space"},
 		{Name: "ANALYTICS", Type: BindingAnalytics, Target: "requests"},
-		{Name: "REPLICATE_API_TOKEN", Type: "secret_text"},
+		{Name: "PERCH_ACCESS", Type: BindingText, Target: "{}"},
+		{Name: "LIMITER", Type: BindingRateLimit},
+		{Name: "REPLICATE_API_TOKEN", Type: BindingSecret},
 	}, bindings)
 	require.Equal(t, "/client/v4/accounts/acct/workers/scripts/perch/settings", a.calls[0].Path)
 
 	_, err = a.account().Bindings(t.Context(), "perch")
 	require.ErrorIs(t, err, ErrNotFound)
+}
+
+// TestSetSecret: its text is in the body alone.
+func TestSetSecret(t *testing.T) {
+	a := newAPI(t, ok(`{"name":"PERCH_SEAL_KEY","type":"secret_text"}`),
+		refused(404, 10007, "This Worker does not exist on your account."), refused(403, 10000, "Authentication error"))
+	require.NoError(t, a.account().SetSecret(t.Context(), "perch", "PERCH_SEAL_KEY", "the-text"))
+	require.Equal(t, "PUT", a.calls[0].Method)
+	require.Equal(t, "/client/v4/accounts/acct/workers/scripts/perch/secrets", a.calls[0].Path)
+	require.JSONEq(t, `{"name":"PERCH_SEAL_KEY","text":"the-text","type":"secret_text"}`, a.calls[0].Body)
+	err := a.account().SetSecret(t.Context(), "perch", "PERCH_SEAL_KEY", "the-text")
+	require.ErrorIs(t, err, ErrNotFound)
+	err = a.account().SetSecret(t.Context(), "perch", "PERCH_SEAL_KEY", "the-text")
+	require.EqualError(t, err, "set secret PERCH_SEAL_KEY of worker perch: status 403 Forbidden: Authentication error (code 10000)")
 }
 
 // TestHealth: only 200 is healthy, and an unhealthy worker is not asked again.

@@ -29,6 +29,7 @@ type fakeAccount struct {
 	bindings   string
 	health     string
 	writes     []string // keys, in order; deletions with a minus
+	secrets    []string // NAME=text, in order
 
 	server *httptest.Server
 }
@@ -39,13 +40,14 @@ type fakeRefusal struct {
 }
 
 const healthyBindings = `[{"name":"ROLLOUTS","type":"kv_namespace","namespace_id":"space"},
-	{"name":"ANALYTICS","type":"analytics_engine","dataset":"perch_requests"}]`
+	{"name":"ANALYTICS","type":"analytics_engine","dataset":"perch_requests"},
+	{"name":"PERCH_SEAL_KEY","type":"secret_text"}]`
 
 // newFakeAccount is an account where all is well.
 func newFakeAccount(t *testing.T) *fakeAccount {
 	f := &fakeAccount{
 		t: t, refuse: map[string]fakeRefusal{}, token: `{"id":"x","status":"active"}`, namespaces: []string{"other", "space"},
-		values: map[string]string{}, rows: `[{"n":"1234"}]`, bindings: healthyBindings, health: `{"status":"ok","traps":0,"bypass":false}`,
+		values: map[string]string{}, rows: `[{"n":"1234"}]`, bindings: healthyBindings, health: `{"status":"ok","traps":0,"bypass":false,"seal":["` + testKey.ID() + `"]}`,
 	}
 	f.server = httptest.NewServer(http.HandlerFunc(f.serve))
 	t.Cleanup(f.server.Close)
@@ -102,14 +104,35 @@ func (f *fakeAccount) answer(w http.ResponseWriter, r *http.Request, call string
 		result(`[{"name":"rollout:model:acme:flux"}]`)
 	case call == "POST /analytics_engine/sql":
 		fmt.Fprintf(w, `{"meta":[],"data":%s,"rows":1}`, f.rows)
-	case call == "GET /workers/scripts/perch/settings":
+	case strings.HasPrefix(call, "GET /workers/scripts/") && strings.HasSuffix(call, "/settings"):
 		result(`{"bindings":` + f.bindings + `}`)
+	case call == "POST /namespaces/space/bulk/get":
+		f.bulk(w, r)
+	case call == "PUT /workers/scripts/perch/secrets":
+		var secret struct{ Name, Text, Type string }
+		_ = json.NewDecoder(r.Body).Decode(&secret)
+		f.secrets = append(f.secrets, secret.Name+"="+secret.Text)
+		result(`{"name":"` + secret.Name + `","type":"secret_text"}`)
 	case isValue:
 		f.value(w, r, key, result)
 	default:
 		f.t.Errorf("unexpected call %s", call)
 		w.WriteHeader(http.StatusTeapot)
 	}
+}
+
+func (f *fakeAccount) bulk(w http.ResponseWriter, r *http.Request) {
+	var asked struct{ Keys []string }
+	_ = json.NewDecoder(r.Body).Decode(&asked)
+	values := map[string]*string{}
+	for _, key := range asked.Keys {
+		values[key] = nil
+		if value, found := f.values[key]; found {
+			values[key] = &value
+		}
+	}
+	text, _ := json.Marshal(values)
+	fmt.Fprintf(w, `{"success":true,"errors":[],"result":{"values":%s}}`, text)
 }
 
 func (f *fakeAccount) value(w http.ResponseWriter, r *http.Request, key string, result func(string)) {
@@ -136,7 +159,7 @@ func (f *fakeAccount) value(w http.ResponseWriter, r *http.Request, key string, 
 func (f *fakeAccount) env(changes ...string) []string {
 	env := []string{
 		"CLOUDFLARE_BASE_URL=" + f.server.URL + "/client/v4", "CLOUDFLARE_ACCOUNT_ID=acct", "CLOUDFLARE_API_TOKEN=secret",
-		"PERCH_NAMESPACE_ID=space", "PERCH_WORKER_URL=" + f.server.URL + "/worker",
+		"PERCH_NAMESPACE_ID=space", "PERCH_WORKER_URL=" + f.server.URL + "/worker", "PERCH_SEAL_KEY=" + testKey.Text(),
 	}
 	return append(env, changes...)
 }

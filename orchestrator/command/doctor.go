@@ -15,6 +15,7 @@ import (
 	"perch/orchestrator/cloudflare"
 	"perch/orchestrator/judge"
 	"perch/shared/document"
+	"perch/shared/seal"
 )
 
 // Permissions of an API token, as Cloudflare's dashboard names them.
@@ -57,6 +58,8 @@ type doctor struct {
 	account  *cloudflare.Account
 	store    Store
 	source   Source
+	key      *seal.Key // that is set here, or nil
+	keyErr   error     // why it cannot be read
 }
 
 // ailment is an error with its mend.
@@ -92,6 +95,7 @@ func (a *app) doctor(c *cli.Context) error {
 		return err
 	}
 	d := &doctor{settings: s, now: a.clock.Now(), account: cloudflare.NewAccount(s.cloudflare), store: x.store, source: x.source}
+	d.key, d.keyErr = a.sealKey()
 	checks := d.examine(c.Context)
 	if c.Context.Err() != nil {
 		return c.Context.Err()
@@ -140,7 +144,7 @@ func (d *doctor) examine(ctx context.Context) []check {
 		detail, err := e.do(ctx)
 		checks = append(checks, newCheck(e.name, detail, err))
 	}
-	return checks
+	return append(checks, d.examineEdge(ctx, bindings, bindingsErr)...)
 }
 
 func newCheck(name, detail string, err error) check {
@@ -289,10 +293,7 @@ func (d *doctor) health(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", &ailment{err, "check PERCH_WORKER_URL, and look at wrangler tail " + d.settings.worker}
 	}
-	var health struct {
-		Status string `json:"status"`
-		Bypass bool   `json:"bypass"`
-	}
+	var health workerHealth
 	if json.Unmarshal([]byte(answer), &health) != nil || health.Status != "ok" {
 		return "", &ailment{fmt.Errorf("this is no answer of Perch: %s", answer), "check PERCH_WORKER_URL"}
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDoctorHealthy: eight checks pass, and nothing stays in the namespace.
+// TestDoctorHealthy: all checks pass, and nothing stays in the namespace.
 func TestDoctorHealthy(t *testing.T) {
 	f := newFakeAccount(t)
 	stdout, stderr, code := runCommand(t, f.env(), "doctor")
@@ -20,7 +20,11 @@ ok    analytics read      dataset perch_requests, 1234 rows in the last day
 ok    worker              script perch is deployed
 ok    binding ROLLOUTS    bound to space
 ok    binding ANALYTICS   bound to perch_requests
-ok    worker health       {"status":"ok","traps":0,"bypass":false}
+ok    worker health       {"status":"ok","traps":0,"bypass":false,"seal":["`+testKey.ID()+`"]}
+ok    seal key            key `+testKey.ID()+`, here and in the worker
+ok    secrets             none is named
+ok    webhook secret      no service learns outcomes by webhook
+ok    rate limits         none is named
 `, stdout)
 	require.Empty(t, f.values)
 	require.Equal(t, []string{"doctor:probe", "-doctor:probe"}, f.writes)
@@ -29,7 +33,7 @@ ok    worker health       {"status":"ok","traps":0,"bypass":false}
 	require.Equal(t, exitDone, code)
 	result := decodeJSON(t, stdout)
 	require.Equal(t, true, result["ok"])
-	require.Len(t, result["checks"], 8)
+	require.Len(t, result["checks"], 12)
 }
 
 // TestDoctorAilments: each check can fail, says what it saw, and how to mend it
@@ -37,6 +41,9 @@ ok    worker health       {"status":"ok","traps":0,"bypass":false}
 func TestDoctorAilments(t *testing.T) {
 	forbidden := fakeRefusal{403, 10000, "Authentication error"}
 	noNamespace := fakeRefusal{404, 10013, "namespace not found"}
+	const noDocuments = "not checked: the documents were not read|mend the checks of KV first"
+	const noSettings = "not checked: the worker's settings were not read|mend the check of the worker first"
+	unread := []string{"secrets|" + noDocuments, "webhook secret|" + noDocuments, "rate limits|" + noDocuments}
 	mendNamespace := "run orchestrator init, and set PERCH_NAMESPACE_ID to the id that it prints"
 	tests := []struct {
 		name string
@@ -52,20 +59,21 @@ func TestDoctorAilments(t *testing.T) {
 		{"API out of order", func(f *fakeAccount) { f.refuse["GET /workers"] = fakeRefusal{500, 1, "oops"} }, "", []string{
 			"worker|read settings of worker perch: status 500 Internal Server Error: oops (code 1)|try again later",
 			"binding ROLLOUTS|not checked: the worker's settings were not read|mend the check of the worker first",
-			"binding ANALYTICS|not checked: the worker's settings were not read|mend the check of the worker first"}},
-		{"KV not readable", func(f *fakeAccount) { f.refuse["GET /namespaces/space/keys"] = forbidden }, "", []string{
-			"KV read|list KV keys rollout:*: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Workers KV Storage: Edit for this account, or check CLOUDFLARE_ACCOUNT_ID"}},
+			"binding ANALYTICS|not checked: the worker's settings were not read|mend the check of the worker first",
+			"seal key|" + noSettings, "secrets|" + noSettings, "webhook secret|" + noSettings, "rate limits|" + noSettings}},
+		{"KV not readable", func(f *fakeAccount) { f.refuse["GET /namespaces/space/keys"] = forbidden }, "", append([]string{
+			"KV read|list KV keys rollout:*: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Workers KV Storage: Edit for this account, or check CLOUDFLARE_ACCOUNT_ID"}, unread...)},
 		{"another account", func(f *fakeAccount) {
 			f.refuse["GET /namespaces/space/keys"] = fakeRefusal{404, 7003, "Could not route to /accounts/acct"}
-		}, "", []string{
-			"KV read|list KV keys rollout:*: status 404 Not Found: Could not route to /accounts/acct (code 7003)|check CLOUDFLARE_ACCOUNT_ID"}},
+		}, "", append([]string{
+			"KV read|list KV keys rollout:*: status 404 Not Found: Could not route to /accounts/acct (code 7003)|check CLOUDFLARE_ACCOUNT_ID"}, unread...)},
 		{"KV only readable", func(f *fakeAccount) { f.refuse["PUT "] = forbidden }, "", []string{
 			"KV write|write KV key doctor:probe: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Workers KV Storage: Edit for this account, or check CLOUDFLARE_ACCOUNT_ID"}},
 		{"another namespace", func(f *fakeAccount) {
 			f.refuse["GET /namespaces"], f.refuse["PUT /namespaces"] = noNamespace, noNamespace
-		}, "", []string{
+		}, "", append([]string{
 			"KV read|list KV keys rollout:*: status 404 Not Found: namespace not found (code 10013)|" + mendNamespace,
-			"KV write|write KV key doctor:probe: status 404 Not Found: namespace not found (code 10013)|" + mendNamespace}},
+			"KV write|write KV key doctor:probe: status 404 Not Found: namespace not found (code 10013)|" + mendNamespace}, unread...)},
 		{"analytics refused", func(f *fakeAccount) { f.refuse["POST /analytics_engine"] = forbidden }, "", []string{
 			"analytics read|query analytics: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Account Analytics: Read for this account, or check CLOUDFLARE_ACCOUNT_ID"}},
 		{"nothing ever written", func(f *fakeAccount) {
@@ -81,7 +89,8 @@ func TestDoctorAilments(t *testing.T) {
 		}, "", []string{
 			"worker|read settings of worker perch: status 404 Not Found: This Worker does not exist on your account. (code 10007)|deploy it with wrangler deploy, or name it by --worker or PERCH_WORKER",
 			"binding ROLLOUTS|not checked: the worker's settings were not read|mend the check of the worker first",
-			"binding ANALYTICS|not checked: the worker's settings were not read|mend the check of the worker first"}},
+			"binding ANALYTICS|not checked: the worker's settings were not read|mend the check of the worker first",
+			"seal key|" + noSettings, "secrets|" + noSettings, "webhook secret|" + noSettings, "rate limits|" + noSettings}},
 		{"bindings of another environment", func(f *fakeAccount) {
 			f.bindings = strings.NewReplacer(`"space"`, `"staging"`, "perch_requests", "perch_staging").Replace(f.bindings)
 		}, "", []string{
@@ -89,12 +98,15 @@ func TestDoctorAilments(t *testing.T) {
 			`binding ANALYTICS|it is bound to perch_staging, not to perch_requests|in wrangler.toml give the binding ANALYTICS dataset = "perch_requests", and deploy; or set PERCH_DATASET=perch_staging`}},
 		{"bindings absent or of another type", func(f *fakeAccount) { f.bindings = `[{"name":"ROLLOUTS","type":"plain_text","text":"x"}]` }, "", []string{
 			`binding ROLLOUTS|it is of type plain_text, not kv_namespace|in wrangler.toml give the binding ROLLOUTS id = "space", and deploy`,
-			`binding ANALYTICS|the worker has no such binding|in wrangler.toml give the binding ANALYTICS dataset = "perch_requests", and deploy`}},
+			`binding ANALYTICS|the worker has no such binding|in wrangler.toml give the binding ANALYTICS dataset = "perch_requests", and deploy`,
+			"seal key|the worker has no secret PERCH_SEAL_KEY|run orchestrator init, which makes one, or npm run wrangler -- secret put PERCH_SEAL_KEY --env production"}},
 		{"URL unknown", func(*fakeAccount) {}, "PERCH_WORKER_URL=", []string{
-			"worker health|not checked: the worker's URL is not known|set PERCH_WORKER_URL or --worker-url"}},
+			"worker health|not checked: the worker's URL is not known|set PERCH_WORKER_URL or --worker-url",
+			"seal key|not compared: the worker's health was not read|mend the check of the worker's health first"}},
 		{"another site", func(f *fakeAccount) { f.health = "<html>welcome" }, "", []string{
-			"worker health|this is no answer of Perch: <html>welcome|check PERCH_WORKER_URL"}},
-		{"bypass left on", func(f *fakeAccount) { f.health = `{"status":"ok","bypass":true}` }, "", []string{
+			"worker health|this is no answer of Perch: <html>welcome|check PERCH_WORKER_URL",
+			"seal key|not compared: the worker's health was not read|mend the check of the worker's health first"}},
+		{"bypass left on", func(f *fakeAccount) { f.health = strings.Replace(f.health, "false", "true", 1) }, "", []string{
 			`worker health|PERCH_BYPASS sends everything to stable|set PERCH_BYPASS = "0" in wrangler.toml, and deploy`}},
 	}
 	for _, test := range tests {
@@ -107,7 +119,7 @@ func TestDoctorAilments(t *testing.T) {
 			require.Empty(t, stderr)
 			result := decodeJSON(t, stdout)
 			require.Equal(t, false, result["ok"])
-			require.Len(t, result["checks"], 8)
+			require.Len(t, result["checks"], 12)
 			var failed []string
 			for _, item := range result["checks"].([]any) {
 				k := item.(map[string]any)
@@ -131,7 +143,7 @@ func TestDoctorPrintsMends(t *testing.T) {
 	require.Contains(t, stdout, `FAIL  analytics read      dataset perch_requests has no rows of the last day
       mend: send a request through the worker, wait a minute, and try again
 `)
-	require.True(t, strings.HasSuffix(stdout, "1 of 8 checks failed\n"))
+	require.True(t, strings.HasSuffix(stdout, "1 of 12 checks failed\n"))
 }
 
 // TestDoctorSaysAMendOnce: checks that fail of one cause share its mend.

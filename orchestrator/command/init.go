@@ -26,6 +26,7 @@ type initResult struct {
 	Namespace initNamespace `json:"namespace"`
 	Document  *initDocument `json:"document,omitempty"`
 	Aliases   []initAlias   `json:"aliases,omitempty"`
+	SealKey   initSealKey   `json:"seal_key"`
 	Wrangler  []wranglerSet `json:"wrangler"`
 	ToSet     []toSet       `json:"to_set"`
 	DryRun    bool          `json:"dry_run"`
@@ -88,12 +89,14 @@ func (a *app) initCommand() *cli.Command {
 	return &cli.Command{
 		Name: "init", Usage: "make the KV namespace and a service's first document",
 		ArgsUsage: "[SERVICE]",
-		Description: "Makes the KV namespace where it is missing. With a service it also writes the first\n" +
+		Description: "Makes the KV namespace where it is missing, and the key that seals what clients bring back: the\n" +
+			"worker's secret PERCH_SEAL_KEY, which is shown this once. With a service it also writes the first\n" +
 			"document, which sends everyone to --stable. Lists what is left to set by hand.\n\n" +
 			"Example:\n  orchestrator init --stable version=acme/flux:5c7d… acme/flux",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "stable", Usage: "the `TARGET` that serves everyone: version=, deployment=, model= or url="},
 			&cli.BoolFlag{Name: "force", Usage: "write over a document that is there, if no rollout was started on it", DisableDefaultText: true},
+			&cli.BoolFlag{Name: "rotate-seal-key", Usage: "give the worker a new key; PERCH_SEAL_KEY, the present one, still opens", DisableDefaultText: true},
 			dryRunFlag(),
 		},
 		Action: a.initialize,
@@ -130,16 +133,19 @@ func (a *app) initialize(c *cli.Context) error {
 			result.Aliases = append(result.Aliases, initAlias{w.Key, w.Value})
 		}
 	}
+	if result.SealKey, err = a.initKey(c.Context, s, c.Bool("rotate-seal-key"), c.Bool("force")); err != nil {
+		return err
+	}
 	id := result.Namespace.ID
 	if id == "" {
 		id = "(the id that init prints)"
 	}
 	result.Wrangler = leftForWrangler(s, id)
-	result.ToSet = leftToSet(s, id)
+	result.ToSet = leftToSet(s, id, result.SealKey)
 	if s.json {
 		return a.printJSON(result)
 	}
-	a.printInit(result)
+	a.printInit(s, result)
 	return nil
 }
 
@@ -264,9 +270,8 @@ func leftForWrangler(s settings, namespace string) []wranglerSet {
 	return list
 }
 
-// leftToSet lists what the workflows need. The worker itself needs no secret:
-// clients bring their own Replicate tokens, which it passes on.
-func leftToSet(s settings, namespace string) []toSet {
+// leftToSet lists what the workflows need.
+func leftToSet(s settings, namespace string, key initSealKey) []toSet {
 	const secret, variable = "GitHub Actions secret", "GitHub Actions variable"
 	workerURL := s.workerURL
 	if workerURL == "" {
@@ -276,6 +281,8 @@ func leftToSet(s settings, namespace string) []toSet {
 	list := []toSet{
 		{secret, "CLOUDFLARE_API_TOKEN", "a token with " + permissions + "; to deploy " + permissionScriptsWrite},
 		{secret, "CLOUDFLARE_ACCOUNT_ID", s.cloudflare.Account},
+		{secret, e.variables + "SEAL_KEY", keyToSet(key)},
+		{secret, "REPLICATE_API_TOKEN", "a token that may read the predictions, for those that nobody asks about"},
 		{variable, e.variables + "NAMESPACE_ID", namespace},
 		{variable, e.variables + "WORKER_URL", workerURL},
 	}
@@ -292,7 +299,18 @@ func leftToSet(s settings, namespace string) []toSet {
 	return append(list, toSet{variable, "PERCH_SERVICES", services})
 }
 
-func (a *app) printInit(r initResult) {
+// keyToSet is a key, or where to find it.
+func keyToSet(k initSealKey) string {
+	switch {
+	case k.Text != "":
+		return k.Text
+	case k.ID != "":
+		return "the key " + k.ID + " that is set here"
+	}
+	return "the worker's, as it was shown when it was made"
+}
+
+func (a *app) printInit(s settings, r initResult) {
 	wrote := "wrote"
 	if r.DryRun {
 		wrote = "would write"
@@ -311,6 +329,7 @@ func (a *app) printInit(r initResult) {
 	for _, alias := range r.Aliases {
 		fmt.Fprintf(a.stdout, "%s %s, so that requests that name it alone are routed too\n", wrote, alias.Key)
 	}
+	a.printSealKey(r.SealKey, r.DryRun, s.environment())
 	fmt.Fprint(a.stdout, "\n")
 	for _, w := range r.Wrangler {
 		fmt.Fprintf(a.stdout, "in wrangler.toml, under %s, set: %s\n", w.Table, w.Line)

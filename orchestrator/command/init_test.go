@@ -24,6 +24,7 @@ func TestInitNew(t *testing.T) {
 	require.Equal(t, `created KV namespace perch-rollouts: space
 wrote document rollout:model:acme:flux, generation 1: everyone to stable, deployment acme/live
 wrote alias:deployment:acme:live, so that requests that name it alone are routed too
+the worker has a key that seals what clients bring back
 
 in wrangler.toml, under [[env.production.kv_namespaces]], set: id = "space"
 then deploy
@@ -31,6 +32,8 @@ then deploy
 set by hand:
   GitHub Actions secret    CLOUDFLARE_API_TOKEN   a token with Workers KV Storage: Edit, Account Analytics: Read, Workers Scripts: Read; to deploy Workers Scripts: Edit
   GitHub Actions secret    CLOUDFLARE_ACCOUNT_ID  acct
+  GitHub Actions secret    PERCH_SEAL_KEY         the worker's, as it was shown when it was made
+  GitHub Actions secret    REPLICATE_API_TOKEN    a token that may read the predictions, for those that nobody asks about
   GitHub Actions variable  PERCH_NAMESPACE_ID     space
   GitHub Actions variable  PERCH_WORKER_URL       `+f.server.URL+`/worker
   GitHub Actions variable  PERCH_SERVICES         ["acme/flux"], to step it on a schedule
@@ -176,7 +179,7 @@ func TestInitEnvironments(t *testing.T) {
 		{"production", nil, []string{`under [[env.production.kv_namespaces]], set: id = "space"`, "PERCH_NAMESPACE_ID "},
 			[]string{"dataset", "PERCH_DATASET"}},
 		{"staging", []string{"--worker", "perch-staging", "--dataset", "perch_requests_staging"},
-			[]string{`under [[env.staging.kv_namespaces]], set: id = "space"`, "PERCH_STAGING_NAMESPACE_ID ", "PERCH_STAGING_WORKER_URL "},
+			[]string{`under [[env.staging.kv_namespaces]], set: id = "space"`, "PERCH_STAGING_NAMESPACE_ID ", "PERCH_STAGING_WORKER_URL ", "PERCH_STAGING_SEAL_KEY "},
 			[]string{"dataset", "_DATASET", "PERCH_SERVICES"}},
 		{"another worker", []string{"--worker", "mine", "--dataset", "my_requests"},
 			[]string{`under [[env.<environment>.kv_namespaces]], set: id = "space"`,

@@ -329,9 +329,21 @@ test("doctor finds the worker's bindings and secrets and the token's state", asy
   });
   assert.deepEqual(bindings.get("GREETING"), { name: "GREETING", type: "plain_text", text: 'he said "hé"' });
   assert.deepEqual(bindings.get("LIMITS"), { name: "LIMITS", type: "json", json: { retries: 3 } });
+  assert.equal((bindings.get("LIMITER") as { type: string }).type, "ratelimit");
   assert.equal(json.result.compatibility_date, "2026-01-15");
   const secrets = await api("/workers/scripts/perch/secrets");
   assert.deepEqual(secrets.json.result, [{ name: "KEY", type: "secret_text" }]);
+  const put = (secret: object) =>
+    api("/workers/scripts/perch/secrets", { method: "PUT", body: JSON.stringify(secret) });
+  const set = await put({ name: "ANOTHER", text: "hidden", type: "secret_text" });
+  assert.deepEqual(set.json.result, { name: "ANOTHER", type: "secret_text" });
+  assert.equal((await put({ name: "GREETING", text: "hidden", type: "secret_text" })).json.errors[0].code, 10053);
+  assert.equal((await put({ name: "ANOTHER", type: "secret_text" })).status, 400);
+  const both = await api("/workers/scripts/perch/secrets");
+  assert.deepEqual(
+    both.json.result.map(({ name }: { name: string }) => name),
+    ["KEY", "ANOTHER"],
+  );
   const verify = (token: string) =>
     fetch(`${stack.ready.api}/user/tokens/verify`, { headers: { authorization: `Bearer ${token}` } });
   assert.equal((await verify("local-token-kv")).status, 200);

@@ -58,6 +58,14 @@ export class Stack {
     const [config, analytics] = await Promise.all([readWorkerConfig(options.config), Analytics.open(settings, log)]);
     this.analytics = analytics;
     const vars = { ...config.vars, ...options.vars };
+    const script = {
+      ...config,
+      namespaceId,
+      dataset,
+      vars,
+      secrets: Object.keys(options.secrets),
+      limits: options.limits,
+    };
     const routes: Routes = {
       accounts: [
         { prefix: ["storage", "kv", "namespaces"], permission: "kv", handle: kvRest(store) },
@@ -65,7 +73,7 @@ export class Stack {
         {
           prefix: ["workers", "scripts"],
           permission: "scripts",
-          handle: scriptsRest({ ...config, namespaceId, dataset, vars, secrets: Object.keys(options.secrets) }),
+          handle: scriptsRest(script),
         },
       ],
     };
