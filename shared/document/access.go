@@ -53,7 +53,7 @@ const (
 // too, as one of them may have been meant to keep somebody out.
 func ParseAccess(data []byte) (*Access, error) {
 	var access *Access
-	err := parseObject(data, func(r *reader, root jsonstream.Value) {
+	err := parseObject(data, func(r *reader, root *jsonstream.Value) {
 		access = r.access(root, "")
 		access.check("", r.c)
 	})
@@ -64,14 +64,14 @@ func ParseAccess(data []byte) (*Access, error) {
 // values. Errors are as Parse's.
 func ParseHeaders(data []byte) ([]Header, error) {
 	var headers []Header
-	err := parseObject(data, func(r *reader, root jsonstream.Value) {
+	err := parseObject(data, func(r *reader, root *jsonstream.Value) {
 		headers = r.headers(root, "")
 		checkHeaders(headers, "", r.c)
 	})
 	return headers, err
 }
 
-func parseObject(data []byte, read func(*reader, jsonstream.Value)) error {
+func parseObject(data []byte, read func(*reader, *jsonstream.Value)) error {
 	if len(data) > MaxBytes {
 		return lean.Error("it is larger than 64 KiB")
 	}
@@ -79,68 +79,52 @@ func parseObject(data []byte, read func(*reader, jsonstream.Value)) error {
 	if err != nil {
 		return err
 	}
-	r := reader{c: &checker{}}
+	r := reader{c: new(checker)}
 	if root.Kind != jsonstream.BeginObject {
 		r.c.add("", "it must be a JSON object")
 		return r.c.err()
 	}
-	read(&r, root)
+	read(&r, &root)
 	for _, field := range r.unknown {
 		r.c.add(field, "is not a field of it")
 	}
 	return r.c.err()
 }
 
-func (r *reader) access(object jsonstream.Value, prefix string) *Access {
-	a := &Access{
-		Token:     r.text(object, prefix, "token"),
-		JWT:       r.jwt(object, prefix),
-		RateLimit: r.text(object, prefix, "rate_limit"),
+func (r *reader) access(object *jsonstream.Value, prefix string) *Access {
+	a := new(Access)
+	r.read(object, prefix, binding{"token", &a.Token}, binding{"keys", nil}, binding{"jwt", nil}, binding{"rate_limit", &a.RateLimit})
+	keys := r.list(object, prefix, "keys")
+	if len(keys) > 0 {
+		a.Keys = make([]APIKey, len(keys))
 	}
-	if list, found := object.Get("keys"); found {
-		if list.Kind != jsonstream.BeginArray {
-			r.c.add(prefix+"keys", "must be a list")
-		}
-		for i, item := range list.Items {
-			at := keyField(prefix, i) + "."
-			a.Keys = append(a.Keys, APIKey{Name: r.text(item, at, "name"), SHA256: r.text(item, at, "sha256")})
-			r.known(item, at, "name", "sha256")
-		}
+	for i := range keys {
+		key := &a.Keys[i]
+		r.read(&keys[i], keyField(prefix, i)+".", binding{"name", &key.Name}, binding{"sha256", &key.SHA256})
 	}
-	r.known(object, prefix, "token", "keys", "jwt", "rate_limit")
+	if jwt := r.object(object, prefix, "jwt"); jwt != nil {
+		a.JWT = r.jwt(jwt, prefix+"jwt.")
+	}
 	return a
 }
 
 func keyField(prefix string, i int) string { return prefix + "keys[" + lean.Int(int64(i)) + "]" }
 
-func (r *reader) jwt(parent jsonstream.Value, prefix string) *JWT {
-	object, found := parent.Get("jwt")
-	if !found {
-		return nil
-	}
-	r.object(parent, prefix, "jwt")
-	prefix += "jwt."
-	j := &JWT{
-		JWKS:     r.text(object, prefix, "jwks"),
-		Key:      r.text(object, prefix, "key"),
-		Issuer:   r.text(object, prefix, "issuer"),
-		Audience: r.text(object, prefix, "audience"),
-		User:     r.text(object, prefix, "user"),
-	}
-	if list, found := object.Get("algorithms"); found {
-		j.Algorithms = r.texts(list, prefix+"algorithms", algorithmList)
-	}
-	if j.User == "" {
-		j.User = DefaultUserClaim
-	}
-	r.known(object, prefix, "algorithms", "jwks", "key", "issuer", "audience", "user")
+func (r *reader) jwt(object *jsonstream.Value, prefix string) *JWT {
+	j := &JWT{User: DefaultUserClaim}
+	r.read(object, prefix, binding{"algorithms", nil}, binding{"jwks", &j.JWKS}, binding{"key", &j.Key},
+		binding{"issuer", &j.Issuer}, binding{"audience", &j.Audience}, binding{"user", &j.User})
+	j.Algorithms, _ = r.texts(object, prefix, "algorithms", algorithmList)
 	return j
 }
 
-func (r *reader) headers(object jsonstream.Value, prefix string) []Header {
+func (r *reader) headers(object *jsonstream.Value, prefix string) []Header {
 	var headers []Header
-	for _, m := range object.Members {
-		headers = append(headers, Header{Name: m.Name, Value: r.text(object, prefix, m.Name)})
+	for i := range object.Members {
+		m := &object.Members[i]
+		h := Header{Name: m.Name}
+		r.take(&m.Value, prefix+m.Name, &h.Value)
+		headers = append(headers, h)
 	}
 	return headers
 }
@@ -164,6 +148,7 @@ func (a *Access) check(prefix string, c *checker) {
 }
 
 func (j *JWT) check(prefix string, c *checker) {
+	c.require(prefix, "user", j.User != "", "name a claim, such as sub")
 	c.require(prefix, "algorithms", len(j.Algorithms) > 0, "give "+algorithmList)
 	shared := false
 	for _, name := range j.Algorithms {

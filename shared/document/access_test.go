@@ -19,13 +19,14 @@ func TestParseAccess(t *testing.T) {
 	require.Equal(t, &Access{}, a)
 
 	for text, want := range map[string]string{
-		"":                         "unexpected end of JSON",
-		"secret:T":                 "invalid JSON",
-		"[]":                       "it must be a JSON object",
-		"null":                     "it must be a JSON object",
-		`{"token": "r8_x"}`:        "token: write secret:NAME, the name in capitals and not beginning with PERCH_; token: needs keys or jwt beside it: nobody could come in",
-		`{"jwt": {}}`:              "jwt.algorithms: give a list of HS256, RS256 and ES256; jwt: give exactly one of jwks and key",
-		`{"jwt": null}`:            "jwt: must be an object; jwt.algorithms: give a list of HS256, RS256 and ES256; jwt: give exactly one of jwks and key",
+		"":                  "unexpected end of JSON",
+		"secret:T":          "invalid JSON",
+		"[]":                "it must be a JSON object",
+		"null":              "it must be a JSON object",
+		`{"token": "r8_x"}`: "token: write secret:NAME, the name in capitals and not beginning with PERCH_; token: needs keys or jwt beside it: nobody could come in",
+		`{"jwt": {}}`:       "jwt.algorithms: give a list of HS256, RS256 and ES256; jwt: give exactly one of jwks and key",
+		`{"jwt": null}`:     "jwt: must be an object",
+		`{"jwt": {"algorithms": ["HS256"], "key": "secret:K", "user": ""}}`: "jwt.user: name a claim, such as sub",
 		`{"keys": [1]}`:            "keys[0].name: give a name of 1 to 100 letters, digits, '.', '_' and '-'; keys[0].sha256: give the SHA-256 of the key, 64 hexadecimal digits in lower case",
 		`{"ratelimit": "L"}`:       "ratelimit: is not a field of it",
 		strings.Repeat(" ", 65537): "it is larger than 64 KiB",

@@ -102,30 +102,23 @@ func (d *Document) IdleTimeoutOf(i int) int64 {
 	return DefaultTimeMS
 }
 
-func (r *reader) fallback(root jsonstream.Value) *Fallback {
-	object, found := root.Get("fallback")
-	if !found {
+func (r *reader) fallback(root *jsonstream.Value) *Fallback {
+	const prefix = "fallback."
+	object := r.object(root, "", "fallback")
+	if object == nil {
 		return nil
 	}
 	f := DefaultFallback()
-	if object.Kind != jsonstream.BeginObject {
-		r.c.add("fallback", "must be an object")
-		return &f
-	}
-	const prefix = "fallback."
-	if list, found := object.Get("on"); found {
+	r.read(object, prefix, binding{"on", nil}, binding{"max_body_bytes", &f.MaxBodyBytes}, binding{"resend_creates", &f.ResendCreates},
+		binding{"breaker_failures", &f.BreakerFailures}, binding{"breaker_retry_ms", &f.BreakerRetryMS})
+	if names, found := r.texts(object, prefix, "on", causeList); found {
 		f.On = 0
-		for _, name := range r.texts(list, prefix+"on", causeList) {
+		for _, name := range names {
 			cause := parseCause(name)
 			r.c.require(prefix, "on", cause != 0, quote(name)+" is no cause: give "+causeList)
 			f.On |= cause
 		}
 	}
-	r.integerInto(&f.MaxBodyBytes, object, prefix, "max_body_bytes")
-	r.integerInto(&f.BreakerFailures, object, prefix, "breaker_failures")
-	r.integerInto(&f.BreakerRetryMS, object, prefix, "breaker_retry_ms")
-	f.ResendCreates = r.boolean(object, prefix, "resend_creates")
-	r.known(object, prefix, "on", "max_body_bytes", "resend_creates", "breaker_failures", "breaker_retry_ms")
 	return &f
 }
 

@@ -43,21 +43,22 @@ func parse(data []byte) (*Document, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var c checker
+	r := reader{c: new(checker)}
 	if root.Kind != jsonstream.BeginObject {
-		c.add("", "the document must be a JSON object")
-		return nil, nil, c.err()
+		r.c.add("", "the document must be a JSON object")
+		return nil, nil, r.c.err()
 	}
-	r := reader{c: &c}
-	if schema := r.integer(root, "", "schema"); schema != Schema {
-		c.add("schema", "this Perch reads schema 1; upgrade the worker or write the document with schema 1")
-		return nil, nil, c.err()
+	if schema := root.Get("schema"); schema == nil || schema.Kind != jsonstream.Number || schema.Text != "1" {
+		r.c.add("schema", "this Perch reads schema 1; upgrade the worker or write the document with schema 1")
+		return nil, nil, r.c.err()
 	}
-	d := r.document(root)
-	if len(c.problems) > 0 {
-		return nil, r.unknown, c.err()
+	d := r.document(&root)
+	if len(r.c.problems) == 0 {
+		err = d.Validate()
+	} else {
+		err = r.c.err()
 	}
-	if err := d.Validate(); err != nil {
+	if err != nil {
 		return nil, r.unknown, err
 	}
 	return d, r.unknown, nil
@@ -69,91 +70,123 @@ type reader struct {
 	unknown []string
 }
 
-func (r *reader) document(root jsonstream.Value) *Document {
-	d := &Document{
-		Rollout:           r.text(root, "", "rollout"),
-		Generation:        r.integer(root, "", "generation"),
-		Mode:              r.text(root, "", "mode"),
-		BasisPoints:       r.percentage(root),
-		Salt:              r.text(root, "", "salt"),
-		UnattendedAfterMS: r.integer(root, "", "unattended_after_ms"),
-		Overrides:         r.boolean(root, "", "overrides"),
-		TimeoutMS:         r.milliseconds(root, "", "timeout_ms"),
-		IdleTimeoutMS:     r.milliseconds(root, "", "idle_timeout_ms"),
-		Fallback:          r.fallback(root),
-		Outcomes:          r.text(root, "", "outcomes"),
+// binding says where the value of a member goes: a *string, *int64, *bool or
+// *milliseconds, or nil where it is read apart.
+type binding struct {
+	name string
+	to   any
+}
+
+// milliseconds is a time limit, for which 0 is none given.
+type milliseconds int64
+
+// read takes an object's members. One that is repeated counts where it stands last.
+func (r *reader) read(object *jsonstream.Value, prefix string, bindings ...binding) {
+	for i := range object.Members {
+		m := &object.Members[i]
+		known := false
+		for _, b := range bindings {
+			if b.name == m.Name {
+				known = true
+				r.take(&m.Value, prefix+m.Name, b.to)
+			}
+		}
+		if !known {
+			r.unknown = append(r.unknown, prefix+m.Name)
+		}
 	}
-	if _, found := root.Get("access"); found {
-		d.Access = r.access(r.object(root, "", "access"), "access.")
+}
+
+func (r *reader) take(v *jsonstream.Value, field string, to any) {
+	switch to := to.(type) {
+	case *string:
+		r.c.require(field, "", v.Kind == jsonstream.String, "must be a string")
+		*to = v.Text
+	case *int64:
+		n, ok := integer(v)
+		r.c.require(field, "", ok, "must be a whole number, 0 or more")
+		*to = n
+	case *milliseconds:
+		n, ok := integer(v)
+		r.c.require(field, "", ok && n > 0, timeRange)
+		*to = milliseconds(n)
+	case *bool:
+		r.c.require(field, "", v.Kind == jsonstream.True || v.Kind == jsonstream.False, "must be true or false")
+		*to = v.Kind == jsonstream.True
 	}
-	service, err := ParseService(r.text(root, "", "service"))
-	if err != nil {
+}
+
+func integer(v *jsonstream.Value) (int64, bool) {
+	n, ok := parseDigits(v.Text)
+	return n, ok && v.Kind == jsonstream.Number
+}
+
+func (r *reader) document(root *jsonstream.Value) *Document {
+	d := new(Document)
+	var service string
+	r.read(root, "",
+		binding{"schema", nil}, binding{"service", &service}, binding{"rollout", &d.Rollout}, binding{"generation", &d.Generation},
+		binding{"mode", &d.Mode}, binding{"percentage", nil}, binding{"salt", &d.Salt}, binding{"targets", nil}, binding{"rules", nil},
+		binding{"user", nil}, binding{"overrides", &d.Overrides}, binding{"fallback", nil}, binding{"access", nil},
+		binding{"timeout_ms", (*milliseconds)(&d.TimeoutMS)}, binding{"idle_timeout_ms", (*milliseconds)(&d.IdleTimeoutMS)},
+		binding{"outcomes", &d.Outcomes}, binding{"unattended_after_ms", &d.UnattendedAfterMS})
+	d.BasisPoints = r.percentage(root)
+	var err error
+	if d.Service, err = ParseService(service); err != nil {
 		r.c.add("", err.Error())
 	}
-	d.Service = service
 	d.Targets = r.targets(root)
 	d.Rules = r.rules(root)
 	d.User = r.user(root)
-	r.known(root, "", "schema", "service", "rollout", "generation", "mode", "percentage", "salt", "targets", "rules",
-		"user", "overrides", "timeout_ms", "idle_timeout_ms", "fallback", "outcomes", "access", "unattended_after_ms")
+	d.Fallback = r.fallback(root)
+	if access := r.object(root, "", "access"); access != nil {
+		d.Access = r.access(access, "access.")
+	}
 	return d
 }
 
-func (r *reader) targets(root jsonstream.Value) []Target {
+func (r *reader) targets(root *jsonstream.Value) []Target {
 	object := r.object(root, "", "targets")
-	targets := make([]Target, 0, len(object.Members))
-	for _, m := range object.Members {
-		field := "targets." + m.Name
-		if m.Value.Kind != jsonstream.BeginObject {
-			r.c.add(field, "must be an object")
-			continue
+	if object == nil {
+		return []Target{}
+	}
+	targets := make([]Target, len(object.Members))
+	for i := range object.Members {
+		m := &object.Members[i]
+		prefix := "targets." + m.Name
+		r.c.require(prefix, "", m.Value.Kind == jsonstream.BeginObject, "must be an object")
+		prefix += "."
+		t := &targets[i]
+		t.Name = m.Name
+		r.read(&m.Value, prefix,
+			binding{"version", &t.Version}, binding{"deployment", &t.Deployment}, binding{"model", &t.Model}, binding{"url", &t.URL},
+			binding{"credentials", &t.Credentials}, binding{"headers", nil}, binding{"fallback", &t.Fallback},
+			binding{"timeout_ms", (*milliseconds)(&t.TimeoutMS)}, binding{"idle_timeout_ms", (*milliseconds)(&t.IdleTimeoutMS)})
+		if headers := r.object(&m.Value, prefix, "headers"); headers != nil {
+			t.Headers = r.headers(headers, prefix+"headers.")
 		}
-		targets = append(targets, Target{
-			Name:       m.Name,
-			Version:    r.text(m.Value, field+".", "version"),
-			Deployment: r.text(m.Value, field+".", "deployment"),
-			Model:      r.text(m.Value, field+".", "model"),
-			URL:        r.text(m.Value, field+".", "url"),
-
-			Credentials:   r.boolean(m.Value, field+".", "credentials"),
-			Headers:       r.headers(r.object(m.Value, field+".", "headers"), field+".headers."),
-			Fallback:      r.text(m.Value, field+".", "fallback"),
-			TimeoutMS:     r.milliseconds(m.Value, field+".", "timeout_ms"),
-			IdleTimeoutMS: r.milliseconds(m.Value, field+".", "idle_timeout_ms"),
-		})
-		r.known(m.Value, field+".", "version", "deployment", "model", "url", "credentials", "headers", "fallback", "timeout_ms", "idle_timeout_ms")
 	}
 	return targets
 }
 
-func (r *reader) rules(root jsonstream.Value) []Rule {
-	list, found := root.Get("rules")
-	if !found {
+func (r *reader) rules(root *jsonstream.Value) []Rule {
+	list := r.list(root, "", "rules")
+	if len(list) == 0 {
 		return nil
 	}
-	if list.Kind != jsonstream.BeginArray {
-		r.c.add("rules", "must be a list")
-		return nil
-	}
-	var rules []Rule
-	for i, item := range list.Items {
-		prefix := "rules[" + lean.Int(int64(i)) + "]."
-		rules = append(rules, Rule{
-			Header: r.text(item, prefix, "header"),
-			Equals: r.text(item, prefix, "equals"),
-			Use:    r.text(item, prefix, "use"),
-		})
-		r.known(item, prefix, "header", "equals", "use")
+	rules := make([]Rule, len(list))
+	for i := range list {
+		rule := &rules[i]
+		r.read(&list[i], "rules["+lean.Int(int64(i))+"].",
+			binding{"header", &rule.Header}, binding{"equals", &rule.Equals}, binding{"use", &rule.Use})
 	}
 	return rules
 }
 
-func (r *reader) user(root jsonstream.Value) User {
-	object := r.object(root, "", "user")
-	u := User{
-		Header: r.text(object, "user.", "header"),
-		Cookie: r.text(object, "user.", "cookie"),
-		From:   r.text(object, "user.", "from"),
+func (r *reader) user(root *jsonstream.Value) User {
+	var u User
+	if object := r.object(root, "", "user"); object != nil {
+		r.read(object, "user.", binding{"header", &u.Header}, binding{"cookie", &u.Cookie}, binding{"from", &u.From})
 	}
 	if u.Header == "" {
 		u.Header = DefaultUserHeader
@@ -161,13 +194,12 @@ func (r *reader) user(root jsonstream.Value) User {
 	if u.Cookie == "" {
 		u.Cookie = DefaultUserCookie
 	}
-	r.known(object, "user.", "header", "cookie", "from")
 	return u
 }
 
-func (r *reader) percentage(root jsonstream.Value) int {
-	v, found := root.Get("percentage")
-	if !found || v.Kind != jsonstream.Number {
+func (r *reader) percentage(root *jsonstream.Value) int {
+	v := root.Get("percentage")
+	if v == nil || v.Kind != jsonstream.Number {
 		r.c.add("percentage", percentageRange)
 		return 0
 	}
@@ -178,97 +210,38 @@ func (r *reader) percentage(root jsonstream.Value) int {
 	return basisPoints
 }
 
-//go:noinline
-func (r *reader) text(object jsonstream.Value, prefix, name string) string {
-	v, found := object.Get(name)
-	if !found {
-		return ""
-	}
-	if v.Kind != jsonstream.String {
-		r.c.add(prefix+name, "must be a string")
-	}
-	return v.Text
-}
-
-//go:noinline
-func (r *reader) integer(object jsonstream.Value, prefix, name string) int64 {
-	v, found := object.Get(name)
-	if !found {
-		return 0
-	}
-	n, ok := parseDigits(v.Text)
-	if v.Kind != jsonstream.Number || !ok {
-		r.c.add(prefix+name, "must be a whole number, 0 or more")
-	}
-	return n
-}
-
-// integerInto replaces a default by what is given.
-//
-//go:noinline
-func (r *reader) integerInto(n *int64, object jsonstream.Value, prefix, name string) {
-	if _, found := object.Get(name); found {
-		*n = r.integer(object, prefix, name)
-	}
-}
-
-// milliseconds reads a time limit; 0 is none given.
-//
-//go:noinline
-func (r *reader) milliseconds(object jsonstream.Value, prefix, name string) int64 {
-	n := r.integer(object, prefix, name)
-	if _, found := object.Get(name); found && n == 0 {
-		r.c.add(prefix+name, timeRange)
-	}
-	return n
-}
-
-// texts reads a list of strings.
-//
-//go:noinline
-func (r *reader) texts(list jsonstream.Value, field, form string) []string {
-	var texts []string
-	for _, item := range list.Items {
-		if item.Kind != jsonstream.String {
-			r.c.add(field, "must be "+form)
-		}
-		texts = append(texts, item.Text)
-	}
-	if list.Kind != jsonstream.BeginArray {
-		r.c.add(field, "must be "+form)
-	}
-	return texts
-}
-
-//go:noinline
-func (r *reader) boolean(object jsonstream.Value, prefix, name string) bool {
-	v, found := object.Get(name)
-	if found && v.Kind != jsonstream.True && v.Kind != jsonstream.False {
-		r.c.add(prefix+name, "must be true or false")
-	}
-	return v.Kind == jsonstream.True
-}
-
-//go:noinline
-func (r *reader) object(parent jsonstream.Value, prefix, name string) jsonstream.Value {
-	v, found := parent.Get(name)
-	if found && v.Kind != jsonstream.BeginObject {
+// object returns a member that must be an object, or nil where it is none.
+func (r *reader) object(parent *jsonstream.Value, prefix, name string) *jsonstream.Value {
+	v := parent.Get(name)
+	if v != nil && v.Kind != jsonstream.BeginObject {
 		r.c.add(prefix+name, "must be an object")
+		return nil
 	}
 	return v
 }
 
-// known notes every member that is not among names.
-//
-//go:noinline
-func (r *reader) known(object jsonstream.Value, prefix string, names ...string) {
-	for _, m := range object.Members {
-		found := false
-		for _, name := range names {
-			found = found || m.Name == name
-		}
-		if !found {
-			r.unknown = append(r.unknown, prefix+m.Name)
-		}
+// list returns the items of a member that must be a list.
+func (r *reader) list(parent *jsonstream.Value, prefix, name string) []jsonstream.Value {
+	v := parent.Get(name)
+	if v == nil {
+		return nil
 	}
+	r.c.require(prefix, name, v.Kind == jsonstream.BeginArray, "must be a list")
+	return v.Items
+}
+
+// texts returns the items of a list of strings, and whether it is there at all.
+func (r *reader) texts(parent *jsonstream.Value, prefix, name, form string) ([]string, bool) {
+	v := parent.Get(name)
+	if v == nil {
+		return nil, false
+	}
+	var texts []string
+	proper := v.Kind == jsonstream.BeginArray
+	for i := range v.Items {
+		proper = proper && v.Items[i].Kind == jsonstream.String
+		texts = append(texts, v.Items[i].Text)
+	}
+	r.c.require(prefix, name, proper, "must be "+form)
+	return texts, true
 }

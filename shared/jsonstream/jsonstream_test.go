@@ -299,13 +299,10 @@ func TestDepthOfTokens(t *testing.T) {
 func TestGet(t *testing.T) {
 	tree, err := Parse([]byte(`{"a":1,"b":2,"a":3}`))
 	require.NoError(t, err)
-	a, found := tree.Get("a")
-	require.True(t, found)
-	require.Equal(t, Value{Kind: Number, Text: "3"}, a)
-	_, found = tree.Get("c")
-	require.False(t, found)
-	_, found = a.Get("a")
-	require.False(t, found)
+	a := tree.Get("a")
+	require.Equal(t, &Value{Kind: Number, Text: "3"}, a)
+	require.Nil(t, tree.Get("c"))
+	require.Nil(t, a.Get("a"))
 }
 
 type stopAfter int

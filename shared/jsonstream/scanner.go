@@ -3,7 +3,7 @@
 package jsonstream
 
 import (
-	"errors"
+	"perch/shared/lean"
 	"unicode/utf8"
 )
 
@@ -48,11 +48,11 @@ type Sink interface {
 }
 
 // What Push and Close report.
-var (
-	ErrStopped = errors.New("stopped")
-	ErrSyntax  = errors.New("invalid JSON")
-	ErrDepth   = errors.New("JSON nested too deeply")
-	ErrEnd     = errors.New("unexpected end of JSON")
+const (
+	ErrStopped = lean.Error("stopped")
+	ErrSyntax  = lean.Error("invalid JSON")
+	ErrDepth   = lean.Error("JSON nested too deeply")
+	ErrEnd     = lean.Error("unexpected end of JSON")
 )
 
 type state uint8

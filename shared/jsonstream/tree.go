@@ -31,14 +31,16 @@ func Parse(data []byte) (Value, error) {
 	return b.root, nil
 }
 
-// Get returns the member of that name: the last one, where it is repeated.
-func (v *Value) Get(name string) (Value, bool) {
+// Get returns the member of that name, or nil: the last one, where it is repeated.
+//
+//go:noinline
+func (v *Value) Get(name string) *Value {
 	for i := len(v.Members) - 1; i >= 0; i-- {
 		if v.Members[i].Name == name {
-			return v.Members[i].Value, true
+			return &v.Members[i].Value
 		}
 	}
-	return Value{}, false
+	return nil
 }
 
 // builder keeps the open containers by value, and hangs each into its parent
@@ -60,9 +62,9 @@ func (b *builder) Token(t Token) bool {
 	case BeginObject, BeginArray:
 		b.stack = append(b.stack, frame{value: Value{Kind: t.Kind}})
 	case EndObject, EndArray:
-		top := b.stack[len(b.stack)-1]
+		top := &b.stack[len(b.stack)-1]
 		b.stack = b.stack[:len(b.stack)-1]
-		b.add(top.value)
+		b.add(&top.value)
 	case Key, String, Number:
 		b.text = append(b.text, t.Text...)
 		if !t.Last {
@@ -74,9 +76,9 @@ func (b *builder) Token(t Token) bool {
 			b.stack[len(b.stack)-1].key = text
 			return true
 		}
-		b.add(Value{Kind: t.Kind, Text: text})
+		b.add(&Value{Kind: t.Kind, Text: text})
 	default:
-		b.add(Value{Kind: t.Kind})
+		b.add(&Value{Kind: t.Kind})
 	}
 	return true
 }
@@ -95,15 +97,16 @@ func validText(text []byte) string {
 	return string(valid)
 }
 
-func (b *builder) add(v Value) {
+//go:noinline
+func (b *builder) add(v *Value) {
 	if len(b.stack) == 0 {
-		b.root = v
+		b.root = *v
 		return
 	}
 	top := &b.stack[len(b.stack)-1]
 	if top.value.Kind == BeginArray {
-		top.value.Items = append(top.value.Items, v)
+		top.value.Items = append(top.value.Items, *v)
 		return
 	}
-	top.value.Members = append(top.value.Members, Member{Name: top.key, Value: v})
+	top.value.Members = append(top.value.Members, Member{Name: top.key, Value: *v})
 }

@@ -1,10 +1,10 @@
 package prediction
 
 import (
-	"strconv"
 	"unicode/utf8"
 
 	"perch/shared/jsonstream"
+	"perch/shared/lean"
 )
 
 // Facts is what an answer says of one prediction or training. Times are epoch
@@ -182,14 +182,17 @@ var factNames = [lastNumber + 1]string{
 
 // appendJSON writes the facts as the host reads them.
 func (f *facts) appendJSON(dst []byte) []byte {
-	dst = append(dst, `{"hasOutput":`...)
-	dst = strconv.AppendBool(dst, f.hasOutput)
+	if f.hasOutput {
+		dst = append(dst, `{"hasOutput":true`...)
+	} else {
+		dst = append(dst, `{"hasOutput":false`...)
+	}
 	for of := fieldID; of <= lastNumber; of++ {
 		dst = append(append(append(dst, `,"`...), factNames[of]...), `":`...)
 		if of <= lastText {
 			dst = jsonstream.AppendString(dst, view(f.texts[of]))
 		} else {
-			dst = strconv.AppendInt(dst, f.numbers[of], 10)
+			dst = lean.AppendInt(dst, f.numbers[of])
 		}
 	}
 	return append(dst, '}')

@@ -62,7 +62,6 @@ func TestAllocations(t *testing.T) {
 		r.Decide(handle, uint32(n), 417, 4200000000, uint32(router.EndpointNamed))
 		r.Use(handle, 0, 0, uint32(router.EndpointNamed))
 		r.Rescue(handle, 1, 0, 503, TroubleCreates|TroubleResendable)
-		r.Report(handle, 1, 1, 417, 4200000000)
 		r.Report(handle, 1, 0, 417, 4200000000)
 		r.Classify(200, 0)
 	}

@@ -49,8 +49,7 @@ func (r *Reactor) Find(n uint32) uint32 {
 func (r *Reactor) searched(f *prediction.Finder, status prediction.Status) uint32 {
 	r.Output = nil
 	if status == prediction.Found {
-		r.text = append(r.text[:0], f.Version()...)
-		r.Output = r.text
+		r.begin(f.Version())
 	}
 	return uint32(status)
 }
@@ -145,6 +144,5 @@ func (r *Reactor) Ended(n, httpStatus, flags uint32) {
 	if flags&AnswerHasError != 0 {
 		f.Error = telemetry.EndedFailed
 	}
-	r.text = append(r.text[:0], prediction.Ended(f, int(httpStatus), flags&AnswerSynchronous != 0)...)
-	r.Output = r.text
+	r.begin(prediction.Ended(f, int(httpStatus), flags&AnswerSynchronous != 0))
 }

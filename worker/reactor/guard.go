@@ -17,9 +17,9 @@ const (
 const syncMS = 70_000
 
 type guarded struct {
+	breaker.Breaker
 	service         document.Service
 	rollout, target string
-	breaker         breaker.Breaker
 	reportedAt      int64
 }
 
@@ -37,69 +37,59 @@ func (r *Reactor) asks(d *document.Document, target int, now int64, preview bool
 	if len(r.breakers) == 0 || d.FallbackOf(target) < 0 {
 		return true
 	}
-	i := r.breakerOf(d, target)
-	if i < 0 {
+	g := r.breakerOf(d, target)
+	switch {
+	case g == nil:
 		return true
+	case preview:
+		return g.Allows(settings(d, target), now)
 	}
-	if preview {
-		return r.breakers[i].breaker.Allows(settings(d, target), now)
-	}
-	return r.breakers[i].breaker.Ask(settings(d, target), now)
+	return g.Ask(settings(d, target), now)
 }
 
-func (r *Reactor) breakerOf(d *document.Document, target int) int {
-	for i := range r.breakers {
-		g := &r.breakers[i]
+//go:noinline
+func (r *Reactor) breakerOf(d *document.Document, target int) *guarded {
+	for _, g := range r.breakers {
 		if g.target == d.Targets[target].Name && g.rollout == d.Rollout && g.service == d.Service {
-			return i
+			return g
 		}
 	}
-	return -1
+	return nil
 }
 
 func (r *Reactor) report(d *document.Document, target int, failed bool, now int64) {
 	if d.FallbackOf(target) < 0 {
 		return
 	}
-	i := r.breakerOf(d, target)
-	if i < 0 && !failed {
-		return
+	g := r.breakerOf(d, target)
+	if g == nil {
+		if !failed {
+			return
+		}
+		g = &guarded{service: d.Service, rollout: d.Rollout, target: d.Targets[target].Name}
+		r.breakers = append(r.breakers, g)
 	}
-	if i < 0 {
-		r.forget(now)
-		i = len(r.breakers)
-		r.breakers = append(r.breakers, guarded{service: d.Service, rollout: d.Rollout, target: d.Targets[target].Name})
-	}
-	g := &r.breakers[i]
 	g.reportedAt = now
-	g.breaker.Report(settings(d, target), failed, now)
-	if g.breaker.Closed() {
-		r.drop(i)
-	}
+	g.Report(settings(d, target), failed, now)
+	r.forget(now)
 }
 
-// forget makes room: what is stale goes, and of too many the one that was
+// forget drops what is closed or stale, and of too many the one that was
 // reported on least lately.
 func (r *Reactor) forget(now int64) {
-	oldest := 0
-	for i := len(r.breakers) - 1; i >= 0; i-- {
-		if now-r.breakers[i].reportedAt > forgetMS {
-			r.drop(i)
+	var oldest *guarded
+	for _, g := range r.breakers {
+		if oldest == nil || g.reportedAt < oldest.reportedAt {
+			oldest = g
 		}
 	}
-	for i := range r.breakers {
-		if r.breakers[i].reportedAt < r.breakers[oldest].reportedAt {
-			oldest = i
+	crowded := len(r.breakers) > maxBreakers
+	kept := r.breakers[:0]
+	for _, g := range r.breakers {
+		if !g.Closed() && now-g.reportedAt <= forgetMS && !(crowded && g == oldest) {
+			kept = append(kept, g)
 		}
 	}
-	if len(r.breakers) >= maxBreakers {
-		r.drop(oldest)
-	}
-}
-
-func (r *Reactor) drop(i int) {
-	last := len(r.breakers) - 1
-	r.breakers[i] = r.breakers[last]
-	r.breakers[last] = guarded{}
-	r.breakers = r.breakers[:last]
+	clear(r.breakers[len(kept):])
+	r.breakers = kept
 }

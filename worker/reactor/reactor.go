@@ -24,12 +24,12 @@ type Reactor struct {
 	Input  [InputBytes]byte
 	Output []byte // valid until the next call
 
-	states slots[router.State]
+	states slots[*router.State]
 	bodies
 	text  []byte // backs Output where it is text
 	rules [document.MaxRules]string
 
-	breakers []guarded
+	breakers []*guarded
 }
 
 // Resolve reads "method, path, service, upgrade" (upgrade is "1" or ""), and
@@ -39,12 +39,11 @@ type Reactor struct {
 func (r *Reactor) Resolve(n uint32) uint32 {
 	f := r.fields(n)
 	route := router.Resolve(router.Head{Method: f.next(), Path: f.next(), Service: f.next(), Upgrade: f.next() == "1"})
-	r.text = append(r.text[:0], route.Variant...)
+	r.begin(route.Variant)
 	r.add(route.Rest)
 	r.add(route.Prediction)
 	r.add(route.Seal)
 	r.addService(route.Service)
-	r.Output = r.text
 	return uint32(route.Action) | uint32(route.Endpoint)<<8 | uint32(route.Shape)<<24 |
 		bit(route.Undecided, 16) | bit(route.Cancel, 17) | bit(route.Creates, 18) | bit(route.Safe, 19)
 }
@@ -80,32 +79,32 @@ const (
 // ResolveVersion reads the version of a body and tells where its service is found.
 func (r *Reactor) ResolveVersion(n uint32) uint32 {
 	lookup, found := router.ResolveVersion(r.input(n))
-	r.text = r.text[:0]
-	code := uint32(LookupNone)
 	switch {
 	case found && lookup.Alias != "":
-		r.text = append(r.text, lookup.Alias...)
-		code = LookupAlias
+		r.begin(lookup.Alias)
+		return LookupAlias
 	case found:
-		r.addService(lookup.Service)
-		r.text = r.text[1:]
-		code = LookupService
+		return r.serviceAlone(lookup.Service)
 	}
-	r.Output = r.text
-	return code
+	r.begin("")
+	return LookupNone
+}
+
+func (r *Reactor) serviceAlone(s document.Service) uint32 {
+	r.begin("")
+	r.addService(s)
+	r.Output = r.text[1:]
+	return LookupService
 }
 
 // ResolveService reads a service's name, as an alias gives it.
 func (r *Reactor) ResolveService(n uint32) uint32 {
 	service, err := document.ParseService(r.input(n))
-	r.text = r.text[:0]
 	if err != nil {
-		r.Output = nil
+		r.begin("")
 		return LookupNone
 	}
-	r.addService(service)
-	r.Output = r.text[1:]
-	return LookupService
+	return r.serviceAlone(service)
 }
 
 // Load reads a document and, behind it, the id of the halted rollout; it
@@ -123,7 +122,7 @@ func (r *Reactor) Load(documentBytes, haltBytes uint32) uint32 {
 	w := planWriter{r.text[:0]}
 	w.plan(d)
 	r.written(&w)
-	return r.states.add(router.State{Document: d, Halted: halted})
+	return r.states.add(&router.State{Document: d, Halted: halted})
 }
 
 // Access reads n bytes of access rules and leaves them in Output as a plan has
@@ -157,8 +156,7 @@ func (r *Reactor) written(w *planWriter) uint32 {
 
 // refused leaves the reason in Output.
 func (r *Reactor) refused(err error) uint32 {
-	r.text = append(r.text[:0], err.Error()...)
-	r.Output = r.text
+	r.begin(err.Error())
 	return 0
 }
 
@@ -183,10 +181,12 @@ func (r *Reactor) Decide(handle, n, nowHigh, nowLow, endpoint uint32) uint32 {
 	}
 	q.Rules = r.rules[:len(state.Rules)]
 	now := milliseconds(nowHigh, nowLow)
-	d := router.Decide(state, &q, now)
-	r.text = append(append(r.text[:0], d.Reason...), separator)
+	d := router.Decide(*state, &q, now)
+	r.begin(d.Reason)
+	r.add("")
 	r.text = lean.AppendHex(r.text, d.Fingerprint)
-	r.addInt(d.Bucket)
+	r.add("")
+	r.text = lean.AppendInt(r.text, int64(d.Bucket))
 	r.Output = r.text
 	edit := router.EditFor(&state.Targets[d.Target], router.Endpoint(endpoint), version)
 	// Who asks for a variant wants to see it, whatever its state.
@@ -229,9 +229,8 @@ func (r *Reactor) Report(handle, target, failed, nowHigh, nowLow uint32) uint32 
 // Classify puts "outcome, error class" of an answer into Output.
 func (r *Reactor) Classify(status, failure uint32) {
 	outcome, class := telemetry.Classify(int(status), telemetry.Failure(failure))
-	r.text = append(r.text[:0], outcome...)
+	r.begin(outcome)
 	r.add(class)
-	r.Output = r.text
 }
 
 // input is the text that the host wrote. It lives until the next call.
@@ -241,17 +240,25 @@ func (r *Reactor) input(n uint32) string {
 
 func (r *Reactor) fields(n uint32) fields { return fields{r.input(n)} }
 
+// begin makes a text the whole Output.
+//
+//go:noinline
+func (r *Reactor) begin(text string) {
+	r.text = append(r.text[:0], text...)
+	r.Output = r.text
+}
+
+// add puts another field behind it.
+//
 //go:noinline
 func (r *Reactor) add(text string) {
 	r.text = append(append(r.text, separator), text...)
-}
-
-func (r *Reactor) addInt(n int) {
-	r.text = lean.AppendInt(append(r.text, separator), int64(n))
+	r.Output = r.text
 }
 
 type fields struct{ rest string }
 
+//go:noinline
 func (f *fields) next() string {
 	i := lean.IndexByte(f.rest, separator)
 	if i < 0 {

@@ -1,6 +1,7 @@
 package reactor
 
-// slots keeps values by handle; handles of removed values are used again.
+// slots keeps values by handle; handles of removed values are used again. Let the
+// values be pointers: those share their code.
 type slots[T any] struct {
 	entries []slot[T]
 	free    []uint32
@@ -11,6 +12,7 @@ type slot[T any] struct {
 	used  bool
 }
 
+//go:noinline
 func (s *slots[T]) add(value T) uint32 {
 	if n := len(s.free); n > 0 {
 		handle := s.free[n-1]
@@ -26,11 +28,14 @@ func (s *slots[T]) add(value T) uint32 {
 func (s *slots[T]) get(handle uint32) T { return s.used(handle).value }
 
 // remove panics like get: a handle removed twice would be given to two owners.
+//
+//go:noinline
 func (s *slots[T]) remove(handle uint32) {
 	*s.used(handle) = slot[T]{}
 	s.free = append(s.free, handle)
 }
 
+//go:noinline
 func (s *slots[T]) used(handle uint32) *slot[T] {
 	entry := &s.entries[handle-1]
 	if !entry.used {
