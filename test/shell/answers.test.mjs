@@ -91,7 +91,7 @@ function passage(path, { method = "GET", route = {}, env = {}, headers = {}, ent
     url: new URL(request.url),
     rollouts: { find: async () => ({ loaded: { plan } }), alias: async () => ({}) },
     route: { shape: Shape.prediction, creates: false, cancel: false, prediction: "", seal: "", ...route },
-    body: { send: async () => null },
+    body: { send: async () => null, release: () => {} },
     trace: { id: "t".repeat(32), parent: "00-x" },
     env: { PERCH_SEAL_KEY: key, PERSON_KEY: "hunter2", REPLICATE_BASE_URL: api, ...env },
     waits: [],
@@ -366,9 +366,9 @@ test("sealed URLs are no open proxy", async () => {
     await assert.rejects(at(new URL(`${origin}/_perch/at/${text}`)), refusal(status, sentence));
   }
   assert.equal(sent.length, 0);
-  answers.push(new Response("event: done\n\n", { headers: { "content-type": "text/event-stream" } }));
+  answers.push(new Response("event: done\ndata: {}\n\n", { headers: { "content-type": "text/event-stream" } }));
   const stream = await at(new URL(links.stream), { headers: { authorization: "Bearer mine", "last-event-id": "1:2" } });
-  assert.equal(await stream.text(), "event: done\n\n");
+  assert.equal(await stream.text(), "event: done\ndata: {}\n\n");
   assert.equal(sent[0].to, urls("s1").stream);
   assert.equal(sent[0].headers.get("authorization"), null, "a stream's host is not the API");
   assert.equal(sent[0].headers.get("last-event-id"), "1:2");
@@ -392,8 +392,10 @@ test("under a held token a prediction is its maker's alone, by an id that only t
     await assert.rejects(poll(new URL(url), by("web")), refusal(403, /not made through Perch by this client/));
     await assert.rejects(poll(new URL(url), { env }), refusal(401, /API key/));
   }
-  answers.push(new Response("event: done\n\n", { headers: { "content-type": "text/event-stream" } }));
-  assert.equal((await at(new URL(body.urls.stream), { env })).status, 200, "clients stream without their key");
+  answers.push(new Response("event: done\ndata: {}\n\n", { headers: { "content-type": "text/event-stream" } }));
+  const stream = await at(new URL(body.urls.stream), { env });
+  assert.equal(stream.status, 200, "clients stream without their key");
+  await stream.text();
   const follow = await seal(passage("/", { env }).env, { p: "follow", s: plan.service, v: "canary", i: "h1" });
   answers.push(json({ id: "h1", urls: urls("h1") }, { status: 200 }));
   assert.equal((await poll(new URL(`${origin}/v1/predictions/h1?perch=${follow}`), { env })).status, 200);
