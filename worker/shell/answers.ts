@@ -5,7 +5,6 @@ import { join } from "./bytes.ts";
 import type { Ended } from "./columns.ts";
 import { Action, Shape, Trap, wholeBytes } from "./core.ts";
 import type { Answer, Answered, Facts, Frame, Loaded, Slot, Target } from "./core.ts";
-import { log } from "./env.ts";
 import { Filler } from "./filler.ts";
 import { fill } from "./frames.ts";
 import { made } from "./made.ts";
@@ -153,32 +152,34 @@ export class Read {
 
   /** The body as it comes, filled in. A client that goes away ends the reading. */
   #stream(rest: ReadableStreamDefaultReader<Uint8Array>, filler: Filler, context: Context | undefined): ReadableStream {
-    const through = new IdentityTransformStream();
-    const writer = through.writable.getWriter();
-    const send = async (frames: Frame[]) => {
-      for (const frame of frames) {
-        const bytes = isSlot(frame) ? fill(frame, await filler.fill(frame)) : frame;
-        if (bytes.length > 0) await writer.write(bytes);
-      }
-    };
-    const write = async () => {
-      const answer = this.#answer;
-      const push = (chunk: Uint8Array) => answer?.push(chunk) ?? [chunk];
-      try {
-        for (const chunk of this.#held) await send(push(chunk));
-        for (let next = await rest.read(); !next.done; next = await rest.read()) await send(push(next.value));
-        await send(answer?.close() ?? []);
-        if (answer) this.#learn({ facts: answer.facts(), listed: answer.listed() });
-        this.#conclude(context ?? (await this.#whose(undefined)));
-        await writer.close();
-      } catch (error) {
-        await Promise.allSettled([rest.cancel(error), writer.abort(error)]);
-      } finally {
-        answer?.close();
-      }
-    };
-    this.#p.ctx.waitUntil(write().catch((error: unknown) => log("answer", { error: String(error) })));
-    return through.readable;
+    const pieces = this.#pieces(rest, filler, context);
+    return new ReadableStream<Uint8Array>(
+      {
+        async pull(to) {
+          const { done, value } = await pieces.next();
+          if (done) to.close();
+          else to.enqueue(value);
+        },
+        async cancel(reason) {
+          await Promise.all([rest.cancel(reason), pieces.return(undefined)]);
+        },
+      },
+      { highWaterMark: 0 },
+    );
+  }
+
+  async *#pieces(rest: ReadableStreamDefaultReader<Uint8Array>, filler: Filler, context: Context | undefined) {
+    const answer = this.#answer;
+    const push = (chunk: Uint8Array) => answer?.push(chunk) ?? [chunk];
+    try {
+      yield* filled(push(join(this.#held)), filler);
+      for (let next = await rest.read(); !next.done; next = await rest.read()) yield* filled(push(next.value), filler);
+      yield* filled(answer?.close() ?? [], filler);
+      if (answer) this.#learn({ facts: answer.facts(), listed: answer.listed() });
+      this.#conclude(context ?? (await this.#whose(undefined)));
+    } finally {
+      answer?.close();
+    }
   }
 
   /** Keeps what the whole answer has told. */
@@ -198,6 +199,13 @@ export class Read {
 }
 
 const isSlot = (frame: Frame): frame is Slot => !(frame instanceof Uint8Array);
+
+/** The bytes of frames, one piece for as many as need not wait. */
+async function* filled(frames: Frame[], filler: Filler) {
+  const values = await Promise.all(frames.map((frame) => (isSlot(frame) ? filler.fill(frame) : null)));
+  const bytes = join(frames.map((frame, i) => (isSlot(frame) ? fill(frame, values[i] ?? null) : frame)));
+  if (bytes.length > 0) yield bytes;
+}
 
 /** The answer with a body of another length, no longer compressed. */
 function withBody(response: Response, body: BodyInit): Response {
