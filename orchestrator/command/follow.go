@@ -18,6 +18,7 @@ import (
 	"perch/orchestrator/replicate"
 	"perch/orchestrator/report"
 	"perch/orchestrator/rollout"
+	"perch/shared/document"
 	"perch/shared/seal"
 )
 
@@ -55,7 +56,7 @@ func (a *app) followCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if err := f.missing(); err != nil {
+			if err := f.missing(c.Context); err != nil {
 				return err
 			}
 			result, err := f.follow(c.Context, c.Duration("older-than"), followMost)
@@ -94,15 +95,25 @@ func (x *session) follower() (*follower, error) {
 	return &follower{x, key, x.app.env["REPLICATE_API_TOKEN"]}, err
 }
 
-// missing says what a poll needs and the environment lacks.
-func (f *follower) missing() error {
+// missing says what a poll needs and the environment lacks. A worker that holds
+// the service's token takes a seal in its place.
+func (f *follower) missing(ctx context.Context) error {
 	switch {
 	case f.settings.workerURL == "":
 		return invalid("set PERCH_WORKER_URL or --worker-url", "the worker's URL is not known")
-	case f.token == "":
+	case f.token == "" && !(f.key != nil && f.isHeld(ctx)):
 		return invalid("set REPLICATE_API_TOKEN to a token that may read the predictions", "no token of Replicate's is given")
 	}
 	return nil
+}
+
+func (f *follower) isHeld(ctx context.Context) bool {
+	values, err := f.read(ctx, f.service.RolloutKey())
+	if err != nil {
+		return false
+	}
+	d, err := document.Parse(values[f.service.RolloutKey()])
+	return err == nil && d.Access != nil && d.Access.Token != ""
 }
 
 // openPrediction is one whose end no point tells.
@@ -223,7 +234,7 @@ func (x *session) followLook(ctx context.Context, s report.Status) (note string,
 	if err != nil {
 		return "predictions are not followed: " + err.Error(), true
 	}
-	if f.missing() != nil {
+	if f.missing(ctx) != nil {
 		note = unfollowed(s)
 		return note, note != ""
 	}

@@ -98,6 +98,20 @@ func TestFollowWithoutKey(t *testing.T) {
 	require.Contains(t, r.stderr, "read PERCH_SEAL_KEY: read seal key: use base64url of 32 bytes")
 }
 
+// TestFollowUnderAHeldToken: the seal is enough where the worker holds the token.
+func TestFollowUnderAHeldToken(t *testing.T) {
+	p := newPolled(t, 1)
+	delete(p.env, "REPLICATE_API_TOKEN")
+	p.do(2, "follow", "acme/flux")
+	p.withEdge("edge: {access: {token: secret:TOKEN, keys: [{name: a, sha256: " + oldID + "}]}}")
+	p.start()
+	p.do(0, "follow", "acme/flux")
+	require.Len(t, p.asked, 1)
+	require.Empty(t, p.asked[0].Header.Get("Authorization"))
+	delete(p.env, "PERCH_SEAL_KEY")
+	p.do(2, "follow", "acme/flux")
+}
+
 // TestFollowIsBounded: 300 at a time, and none after a refusal that all would get.
 func TestFollowIsBounded(t *testing.T) {
 	p := newPolled(t, 1000)
