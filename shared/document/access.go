@@ -133,12 +133,13 @@ func (a *Access) check(prefix string, c *checker) {
 	c.require(prefix, "token", a.Token == "" || isSecret(a.Token), secretForm)
 	c.require(prefix, "token", a.Token == "" || len(a.Keys) > 0 || a.JWT != nil, "needs keys or jwt beside it: nobody could come in")
 	c.require(prefix, "keys", len(a.Keys) <= MaxKeys, "give at most 256")
-	for i, key := range a.Keys {
+	for i := range a.Keys {
+		key := &a.Keys[i]
 		field := keyField(prefix, i)
 		c.require(field, ".name", IsSegment(key.Name), "give a name of 1 to 100 letters, digits, '.', '_' and '-'")
 		c.require(field, ".sha256", IsVersionID(key.SHA256), "give the SHA-256 of the key, 64 hexadecimal digits in lower case")
-		for _, other := range a.Keys[:min(i, MaxKeys)] {
-			c.require(field, ".name", key.Name != other.Name, quote(key.Name)+" is there twice")
+		for j := range min(i, MaxKeys) {
+			c.require(field, ".name", key.Name != a.Keys[j].Name, "is there twice")
 		}
 	}
 	c.require(prefix, "rate_limit", a.RateLimit == "" || isConstant(a.RateLimit), bindingForm)
@@ -152,7 +153,7 @@ func (j *JWT) check(prefix string, c *checker) {
 	c.require(prefix, "algorithms", len(j.Algorithms) > 0, "give "+algorithmList)
 	shared := false
 	for _, name := range j.Algorithms {
-		c.require(prefix, "algorithms", name == "HS256" || name == "RS256" || name == "ES256", quote(name)+" is not allowed: give "+algorithmList)
+		c.require(prefix, "algorithms", name == "HS256" || name == "RS256" || name == "ES256", "give "+algorithmList)
 		shared = shared || name == "HS256"
 	}
 	c.require(prefix, "algorithms", !shared || len(j.Algorithms) == 1, "HS256 must stand alone, lest a public key be taken for its secret")
@@ -160,9 +161,9 @@ func (j *JWT) check(prefix string, c *checker) {
 	c.require(prefix[:len(prefix)-1], "", (j.JWKS == "") != (j.Key == ""), "give exactly one of jwks and key")
 	c.require(prefix, "jwks", j.JWKS == "" || isKeysURL(j.JWKS), "write https://, a host and a path, without query or fragment")
 	c.require(prefix, "key", j.Key == "" || isSecret(j.Key), secretForm)
-	for _, part := range [...]struct{ name, value string }{{"issuer", j.Issuer}, {"audience", j.Audience}, {"user", j.User}} {
-		c.require(prefix, part.name, isPlain(part.value), plainText)
-	}
+	c.require(prefix, "issuer", isPlain(j.Issuer), plainText)
+	c.require(prefix, "audience", isPlain(j.Audience), plainText)
+	c.require(prefix, "user", isPlain(j.User), plainText)
 }
 
 // isKeysURL allows plain http to this machine alone: whoever can change the keys
@@ -174,7 +175,8 @@ func isKeysURL(text string) bool {
 
 // checkHeaders refuses what would change how a request is framed or routed.
 func checkHeaders(headers []Header, prefix string, c *checker) {
-	for i, h := range headers {
+	for i := range headers {
+		h := &headers[i]
 		field := prefix + h.Name
 		c.require(field, "", isHeaderName(h.Name), headerNameForm)
 		c.require(field, "", !isReserved(h.Name), "is set by the worker itself")
@@ -183,8 +185,8 @@ func checkHeaders(headers []Header, prefix string, c *checker) {
 		} else {
 			c.require(field, "", h.Value != "" && isPlain(h.Value), plainText)
 		}
-		for _, other := range headers[:i] {
-			c.require(field, "", h.Name != other.Name, "is there twice")
+		for j := range i {
+			c.require(field, "", h.Name != headers[j].Name, "is there twice")
 		}
 	}
 }

@@ -108,6 +108,8 @@ const (
 )
 
 // Target returns the index in Targets of the target with that name, or −1.
+//
+//go:noinline
 func (d *Document) Target(name string) int {
 	for i := range d.Targets {
 		if d.Targets[i].Name == name {

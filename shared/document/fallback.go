@@ -115,7 +115,7 @@ func (r *reader) fallback(root *jsonstream.Value) *Fallback {
 		f.On = 0
 		for _, name := range names {
 			cause := parseCause(name)
-			r.c.require(prefix, "on", cause != 0, quote(name)+" is no cause: give "+causeList)
+			r.c.require(prefix, "on", cause != 0, "give "+causeList)
 			f.On |= cause
 		}
 	}

@@ -50,7 +50,8 @@ func (d *Document) checkTargets(c *checker) {
 		c.require("", "targets.canary", d.Target(Canary) >= 0, "is missing, but the percentage is above 0")
 	}
 	c.require("", "targets", len(d.Targets) <= MaxTargets, "give at most 32")
-	for i, t := range d.Targets {
+	for i := range d.Targets {
+		t := &d.Targets[i]
 		field := "targets." + t.Name
 		c.require(field, "", IsSegment(t.Name), "target names are letters, digits, '.', '_' and '-'")
 		c.require(field, "", d.Target(t.Name) == i, "is there twice")
@@ -59,14 +60,10 @@ func (d *Document) checkTargets(c *checker) {
 	}
 }
 
-func (t Target) check(field string, kind Kind, c *checker) {
-	set := 0
-	for _, part := range []string{t.Version, t.Deployment, t.Model, t.URL} {
-		if part != "" {
-			set++
-		}
-	}
-	c.require(field, "", set == 1, "give exactly one of version, deployment, model and url")
+func (t *Target) check(field string, kind Kind, c *checker) {
+	set := len(t.Version) + len(t.Deployment) + len(t.Model) + len(t.URL)
+	alone := set > 0 && (set == len(t.Version) || set == len(t.Deployment) || set == len(t.Model) || set == len(t.URL))
+	c.require(field, "", alone, "give exactly one of version, deployment, model and url")
 	c.require(field, "", kind != KindHTTP || t.URL != "", "an http service needs a url")
 	c.require(field, ".credentials", !t.Credentials || t.URL != "", "is for url targets: Replicate always gets the client's credentials")
 	if t.Version != "" {
@@ -87,7 +84,7 @@ func (t Target) check(field string, kind Kind, c *checker) {
 
 // checkFallback: stable answers where others fail; what falls back to the canary
 // would reach it after a rollback too.
-func (d *Document) checkFallback(t Target, field string, c *checker) {
+func (d *Document) checkFallback(t *Target, field string, c *checker) {
 	switch t.Fallback {
 	case "":
 		return
@@ -116,7 +113,8 @@ func isBaseURL(text string) bool {
 
 func (d *Document) checkRules(c *checker) {
 	c.require("", "rules", len(d.Rules) <= MaxRules, "give at most 32")
-	for i, r := range d.Rules {
+	for i := range d.Rules {
+		r := &d.Rules[i]
 		field := "rules[" + lean.Int(int64(i)) + "]"
 		c.require(field, ".header", isHeaderName(r.Header), headerNameForm)
 		c.require(field, ".use", d.Target(r.Use) >= 0, "names no target: "+quote(r.Use))

@@ -83,7 +83,7 @@ func (s *Scanner) numberText(data []byte, i int, sink Sink) (int, error) {
 		n++
 	}
 	if n == len(data) {
-		return n - i, emit(sink, Token{Kind: Number, Depth: s.depth, Start: s.start, End: s.offset + int64(n), Text: data[i:n]})
+		return n - i, s.emit(sink, data[i:n], s.offset+int64(n), false)
 	}
 	if !s.number.complete() {
 		return 0, ErrSyntax
@@ -93,5 +93,5 @@ func (s *Scanner) numberText(data []byte, i int, sink Sink) (int, error) {
 
 func (s *Scanner) endNumber(end int64, text []byte, sink Sink) error {
 	s.endValue()
-	return emit(sink, Token{Kind: Number, Last: true, Depth: s.depth, Start: s.start, End: end, Text: text})
+	return s.emit(sink, text, end, true)
 }

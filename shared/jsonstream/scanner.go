@@ -231,8 +231,8 @@ func (s *Scanner) beginValue(c byte, at int64, sink Sink) error {
 		if !s.number.begin(c) {
 			return ErrSyntax
 		}
-		s.state = stateNumber
-		return emit(sink, Token{Kind: Number, Depth: s.depth, Start: at, End: at + 1, Text: s.one(c)})
+		s.kind, s.state = Number, stateNumber
+		return s.emit(sink, s.one(c), at+1, false)
 	}
 	return nil
 }
@@ -247,15 +247,17 @@ func (s *Scanner) open(kind Kind, next state, at int64, sink Sink) error {
 	} else {
 		s.object[s.depth/8] &^= bit
 	}
+	s.kind, s.state = kind, next
+	err := s.emit(sink, nil, at+1, true)
 	s.depth++
-	s.state = next
-	return emit(sink, Token{Kind: kind, Last: true, Depth: s.depth - 1, Start: at, End: at + 1})
+	return err
 }
 
 func (s *Scanner) close(kind Kind, at int64, sink Sink) error {
 	s.depth--
 	s.endValue()
-	return emit(sink, Token{Kind: kind, Last: true, Depth: s.depth, Start: at, End: at + 1})
+	s.kind, s.start = kind, at
+	return s.emit(sink, nil, at+1, true)
 }
 
 func (s *Scanner) inObject() bool {
@@ -284,7 +286,7 @@ func (s *Scanner) literalByte(c byte, at int64, sink Sink) error {
 		return nil
 	}
 	s.endValue()
-	return emit(sink, Token{Kind: s.kind, Last: true, Depth: s.depth, Start: s.start, End: at + 1})
+	return s.emit(sink, nil, at+1, true)
 }
 
 func (s *Scanner) one(c byte) []byte {
@@ -292,8 +294,11 @@ func (s *Scanner) one(c byte) []byte {
 	return s.scratch[:1]
 }
 
-func emit(sink Sink, t Token) error {
-	if !sink.Token(t) {
+// emit hands on a token, or a piece of one, of the kind that is being read.
+//
+//go:noinline
+func (s *Scanner) emit(sink Sink, text []byte, end int64, last bool) error {
+	if !sink.Token(Token{Kind: s.kind, Last: last, Depth: s.depth, Start: s.start, End: end, Text: text}) {
 		return ErrStopped
 	}
 	return nil

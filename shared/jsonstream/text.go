@@ -25,30 +25,24 @@ func (s *Scanner) text(data []byte, i int, sink Sink) (int, error) {
 		}
 	}
 	if n == len(data) {
-		return n - i, emit(sink, s.piece(data[i:n], end))
+		return n - i, s.emit(sink, data[i:n], end, false)
 	}
 	if data[n] == '\\' {
 		s.state = stateEscape
 		if n > i {
-			return n - i + 1, emit(sink, s.piece(data[i:n], end))
+			return n - i + 1, s.emit(sink, data[i:n], end, false)
 		}
 		return 1, nil
 	}
 	if err := s.flushSurrogate(end, sink); err != nil {
 		return 0, err
 	}
-	t := s.piece(data[i:n], end+1)
-	t.Last = true
 	if s.kind == Key {
 		s.state = stateColon
 	} else {
 		s.endValue()
 	}
-	return n - i + 1, emit(sink, t)
-}
-
-func (s *Scanner) piece(text []byte, end int64) Token {
-	return Token{Kind: s.kind, Depth: s.depth, Start: s.start, End: end, Text: text}
+	return n - i + 1, s.emit(sink, data[i:n], end+1, true)
 }
 
 // flushSurrogate writes the replacement character for a high surrogate that no
@@ -63,7 +57,7 @@ func (s *Scanner) flushSurrogate(end int64, sink Sink) error {
 
 func (s *Scanner) emitRune(r rune, end int64, sink Sink) error {
 	n := utf8.EncodeRune(s.scratch[:], r)
-	return emit(sink, s.piece(s.scratch[:n], end))
+	return s.emit(sink, s.scratch[:n], end, false)
 }
 
 func (s *Scanner) escape(c byte, end int64, sink Sink) error {

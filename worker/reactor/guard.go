@@ -5,13 +5,9 @@ import (
 	"perch/worker/breaker"
 )
 
-// The breakers of targets that failed lately. They belong to a rollout's target,
-// not to a document, which is read anew all the time.
-const (
-	maxBreakers = 64
-	// forgetMS is how long a breaker is kept of which nobody reports any more.
-	forgetMS = 3_600_000
-)
+// maxBreakers bounds the breakers of targets that failed lately. They belong to a
+// rollout's target, not to a document, which is read anew all the time.
+const maxBreakers = 64
 
 // syncMS is the longest that a synchronous create waits, in milliseconds.
 const syncMS = 70_000
@@ -20,7 +16,6 @@ type guarded struct {
 	breaker.Breaker
 	service         document.Service
 	rollout, target string
-	reportedAt      int64
 }
 
 func settings(d *document.Document, target int) breaker.Settings {
@@ -34,62 +29,49 @@ func settings(d *document.Document, target int) breaker.Settings {
 // asks reports whether the target may be asked, and takes the probe of an open
 // breaker unless nobody will be sent.
 func (r *Reactor) asks(d *document.Document, target int, now int64, preview bool) bool {
-	if len(r.breakers) == 0 || d.FallbackOf(target) < 0 {
-		return true
-	}
-	g := r.breakerOf(d, target)
+	i := r.breakerOf(d, target)
 	switch {
-	case g == nil:
+	case i < 0 || d.FallbackOf(target) < 0:
 		return true
 	case preview:
-		return g.Allows(settings(d, target), now)
+		return r.breakers[i].Allows(settings(d, target), now)
 	}
-	return g.Ask(settings(d, target), now)
+	return r.breakers[i].Ask(settings(d, target), now)
 }
 
 //go:noinline
-func (r *Reactor) breakerOf(d *document.Document, target int) *guarded {
-	for _, g := range r.breakers {
+func (r *Reactor) breakerOf(d *document.Document, target int) int {
+	for i, g := range r.breakers {
 		if g.target == d.Targets[target].Name && g.rollout == d.Rollout && g.service == d.Service {
-			return g
+			return i
 		}
 	}
-	return nil
+	return -1
 }
 
 func (r *Reactor) report(d *document.Document, target int, failed bool, now int64) {
-	if d.FallbackOf(target) < 0 {
+	i := r.breakerOf(d, target)
+	switch {
+	case d.FallbackOf(target) < 0, i < 0 && !failed:
 		return
-	}
-	g := r.breakerOf(d, target)
-	if g == nil {
-		if !failed {
-			return
+	case i < 0:
+		if len(r.breakers) == maxBreakers {
+			r.forget(0)
 		}
-		g = &guarded{service: d.Service, rollout: d.Rollout, target: d.Targets[target].Name}
-		r.breakers = append(r.breakers, g)
+		i = len(r.breakers)
+		r.breakers = append(r.breakers, &guarded{service: d.Service, rollout: d.Rollout, target: d.Targets[target].Name})
 	}
-	g.reportedAt = now
+	g := r.breakers[i]
 	g.Report(settings(d, target), failed, now)
-	r.forget(now)
+	if g.Closed() {
+		r.forget(i)
+	}
 }
 
-// forget drops what is closed or stale, and of too many the one that was
-// reported on least lately.
-func (r *Reactor) forget(now int64) {
-	var oldest *guarded
-	for _, g := range r.breakers {
-		if oldest == nil || g.reportedAt < oldest.reportedAt {
-			oldest = g
-		}
-	}
-	crowded := len(r.breakers) > maxBreakers
-	kept := r.breakers[:0]
-	for _, g := range r.breakers {
-		if !g.Closed() && now-g.reportedAt <= forgetMS && !(crowded && g == oldest) {
-			kept = append(kept, g)
-		}
-	}
-	clear(r.breakers[len(kept):])
-	r.breakers = kept
+//go:noinline
+func (r *Reactor) forget(i int) {
+	last := len(r.breakers) - 1
+	copy(r.breakers[i:], r.breakers[i+1:])
+	r.breakers[last] = nil
+	r.breakers = r.breakers[:last]
 }

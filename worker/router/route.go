@@ -178,8 +178,8 @@ func predictionIn(method, path string) (id string, cancel, found bool) {
 		return "", false, false
 	}
 	// Some clients escape the tilde before a seal, though none need.
-	if i := lean.IndexByte(id, '%'); i >= 0 && (lean.HasPrefix(id[i:], "%7E") || lean.HasPrefix(id[i:], "%7e")) {
-		id = id[:i] + "~" + id[i+len("%7E"):]
+	if before, after, escaped := lean.Cut(id, '%'); escaped && len(after) > 1 && after[0] == '7' && after[1]|0x20 == 'e' {
+		id = before + "~" + after[2:]
 	}
 	return id, cancel, true
 }
@@ -221,6 +221,7 @@ func cutSegment(path, segment string) (rest string, found bool) {
 	return rest, first == segment
 }
 
+//go:noinline
 func firstSegment(path string) (first, rest string) {
 	path, _ = lean.CutPrefix(path, "/")
 	if i := lean.IndexByte(path, '/'); i >= 0 {
