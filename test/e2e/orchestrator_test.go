@@ -80,6 +80,7 @@ func (w *world) command(api, policy string, args ...string) *exec.Cmd {
 	cmd.Env = append(os.Environ(),
 		"CLOUDFLARE_BASE_URL="+api, "CLOUDFLARE_ACCOUNT_ID="+w.stack.Account, "CLOUDFLARE_API_TOKEN="+w.stack.Token,
 		"PERCH_NAMESPACE_ID="+w.stack.Namespace, "PERCH_DATASET="+w.stack.Dataset, "PERCH_WORKER_URL="+w.stack.Places[0].URL,
+		"PERCH_SEAL_KEY="+sealKey.Text(), "REPLICATE_API_TOKEN=test-token", "REPLICATE_BASE_URL="+w.upstream.URL()+"/v1",
 		"PERCH_POLICY="+file, "GITHUB_STEP_SUMMARY=", "GITHUB_OUTPUT=")
 	return cmd
 }

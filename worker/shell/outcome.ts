@@ -1,10 +1,11 @@
 // How predictions end: one point each time that an end is seen.
 
 import { Blob, Double, Ended, Failure, Kind, maxIndexBytes, Reason } from "./columns.ts";
-import type { Facts, Loaded, Target } from "./core.ts";
+import type { Facts, Loaded, ServiceKeys, Target } from "./core.ts";
 import { log } from "./env.ts";
 import { made, Told } from "./made.ts";
 import type { Passage } from "./passage.ts";
+import type { Aliased } from "./rollouts.ts";
 import type { Context } from "./seal.ts";
 
 /** A prediction's end as it was seen. Times are in milliseconds; 0 is unknown. */
@@ -124,22 +125,33 @@ export async function documentOf(p: Passage, service: string): Promise<Loaded | 
 
 /** Whose a prediction is that this isolate does not know, by what it ran on. */
 export async function attributed(p: Passage, facts: Facts): Promise<Context | undefined> {
-  for (const loaded of await documentsOf(p, facts)) {
+  const lookup = p.core.resolveVersion(facts.version);
+  const named: Partial<Aliased> =
+    typeof lookup === "string" ? await p.rollouts.alias(lookup, p.env, p.ctx) : { keys: lookup };
+  let ambiguous = false;
+  for (const loaded of await documentsOf(p, facts, named.keys)) {
     const [target, another] = ranOn(facts, loaded.plan.targets);
-    if (target === undefined || another !== undefined) continue; // of two that are the same it may be either's
+    if (another !== undefined) ambiguous = true; // of two that are the same it may be either's
+    if (target === undefined || another !== undefined) continue;
     const { service, rollout } = loaded.plan;
-    return { p: "prediction", s: service, v: target.name, r: rollout, w: Reason.polled };
+    return polled(service, target.name, rollout);
   }
-  return undefined;
+  // What has left the document, as the former stable has after a promotion, its alias still knows.
+  const { alias } = named;
+  if (ambiguous || facts.deployment || !alias?.variant) return undefined;
+  return polled(alias.service, alias.variant, alias.rollout);
+}
+
+function polled(s: string, v: string, r: string): Context {
+  return { p: "prediction", s, v, r, w: Reason.polled };
 }
 
 /** The documents to which a deployment, version or model leads. */
-async function documentsOf(p: Passage, facts: Facts): Promise<Loaded[]> {
+async function documentsOf(p: Passage, facts: Facts, byVersion: ServiceKeys | undefined): Promise<Loaded[]> {
   const { core, rollouts, env, ctx } = p;
-  const lookup = core.resolveVersion(facts.version);
   const keys = [
     facts.deployment && core.resolveService(`deployment:${facts.deployment}`),
-    typeof lookup === "string" ? (await rollouts.alias(lookup, env, ctx)).keys : lookup,
+    byVersion,
     facts.model && core.resolveService(`model:${facts.model}`),
   ];
   const found: Loaded[] = [];

@@ -16,9 +16,16 @@ interface Entry {
   readAt: number;
   refreshedAt: number; // when the latest refresh began
   loaded?: Loaded;
-  aliasOf?: string; // the service that this name belongs to
+  aliasOf?: Alias; // what this name belongs to
   copiedAt: number; // when the colo's copy was written
   trouble?: string; // why KV's document was not used, as logged
+}
+
+/** What an alias key tells of a version, deployment or model. */
+export interface Alias {
+  service: string;
+  variant: string; // that it was in the rollout, or ""
+  rollout: string; // or ""
 }
 
 /** What is known of a service: its document, or why there is none. */
@@ -30,6 +37,7 @@ export interface Found {
 /** The service that an alias names, or why there is none. */
 export interface Aliased {
   keys?: ServiceKeys;
+  alias?: Alias;
   unreachable: boolean;
 }
 
@@ -43,7 +51,7 @@ export class Rollouts {
   async find(keys: ServiceKeys, env: Env, ctx: ExecutionContext, hops = 0): Promise<Found> {
     const entry = await this.#current(keys.rollout, env, ctx, () => this.#readService(keys, env, ctx));
     if (entry.loaded === undefined && entry.aliasOf !== undefined && hops < maxAliasHops) {
-      const target = this.core.resolveService(entry.aliasOf);
+      const target = this.core.resolveService(entry.aliasOf.service);
       if (target) return this.find(target, env, ctx, hops + 1);
     }
     return { loaded: entry.loaded, unreachable: entry.trouble === unreachable };
@@ -52,8 +60,8 @@ export class Rollouts {
   /** The service that an alias key names. */
   async alias(key: string, env: Env, ctx: ExecutionContext): Promise<Aliased> {
     const entry = await this.#current(key, env, ctx, () => this.#readAlias(key, env));
-    const keys = entry.aliasOf === undefined ? undefined : this.core.resolveService(entry.aliasOf);
-    return { keys, unreachable: entry.trouble === unreachable };
+    const keys = entry.aliasOf && this.core.resolveService(entry.aliasOf.service);
+    return { keys, alias: entry.aliasOf, unreachable: entry.trouble === unreachable };
   }
 
   /** An entry that is young enough; old ones are read anew, ageing ones behind the request's back. */
@@ -200,11 +208,12 @@ async function readCopy(keys: ServiceKeys): Promise<{ text: string; halt: string
   }
 }
 
-function aliasOf(text: string | null): string | undefined {
+function aliasOf(text: string | null): Alias | undefined {
   if (text === null) return undefined;
   try {
-    const { service } = JSON.parse(text) as { service?: unknown };
-    return typeof service === "string" ? service : undefined;
+    const { service, variant = "", rollout = "" } = JSON.parse(text) as Record<string, unknown>;
+    const isAlias = typeof service === "string" && typeof variant === "string" && typeof rollout === "string";
+    return isAlias ? { service, variant, rollout } : undefined;
   } catch {
     return undefined;
   }
