@@ -151,6 +151,24 @@ func TestBrokenAccess(t *testing.T) {
 	}
 }
 
+// TestLostToken: a held token that the worker does not have is not made up for by
+// the client's, and is asked for by name in the log alone.
+func TestLostToken(t *testing.T) {
+	w := heldWorld(t, worldOptions{Models: []string{"acme/held"}})
+	d := rollout("acme/held", 5000)
+	d.Access = heldAccess("mobile")
+	d.Access.Token = "secret:LOST_TOKEN"
+	w.write(d)
+	w.upstream.ClearLog()
+	for _, user := range []string{"a", "b", "c", "d", "e"} {
+		r := w.enter("acme/held", map[string]string{"authorization": "Bearer mobile-key", "x-user-id": user})
+		require.Equal(t, 503, r.Status, r.Body)
+		require.Contains(t, r.Body, "calling Replicate needs a secret that this worker does not have")
+	}
+	require.Empty(t, w.upstream.Log())
+	w.awaitLog("secret:LOST_TOKEN")
+}
+
 // TestJWT: tokens of the issuer identify users; any other is refused, with the
 // reason and without the token.
 func TestJWT(t *testing.T) {

@@ -160,7 +160,7 @@ export class Body {
   async resendable(): Promise<boolean> {
     if (this.#stream === null) return true;
     await this.#pump;
-    if (this.#ended || this.#dropped || !this.#pump) return this.#ended && !this.#dropped;
+    if (this.#ended || this.#dropped || !this.#pump) return !this.#dropped; // without a pump nothing has gone out
     try {
       for await (const _ of this.#rest()) if (this.#dropped) return false;
     } catch {
