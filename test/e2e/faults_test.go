@@ -311,8 +311,8 @@ func (f *faulty) sent(line string) {
 	for i := 0; i+1 < len(words); i += 2 {
 		got := 0
 		for _, e := range f.upstream.Log() {
-			isCreate := e.Version == f.version(words[i]) && e.Method == http.MethodPost && !strings.HasPrefix(e.Path, "/http/")
-			if e.Model == f.server(words[i]) || isCreate || strings.HasPrefix(e.Path, "/http/"+f.server(words[i])+"/") && e.Model == "" {
+			isCreate := e.Version == f.version(words[i]) && e.Method == http.MethodPost && strings.HasPrefix(e.Path, "/v1/")
+			if isCreate || strings.HasPrefix(e.Path, "/http/"+f.server(words[i])+"/") {
 				got++
 			}
 		}

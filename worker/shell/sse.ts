@@ -71,7 +71,7 @@ export class Events {
       const c = chunk[i];
       if (c === LF && this.#afterCR) {
         this.#afterCR = false;
-        if (end === i) end++;
+        if (i > 0 && end === i) end++;
         continue;
       }
       this.#afterCR = c === CR;
