@@ -4,7 +4,7 @@
 import { join } from "./bytes.ts";
 import type { Ended } from "./columns.ts";
 import { Action, Shape, Trap, wholeBytes } from "./core.ts";
-import type { Answer, Answered, Facts, Frame, Loaded, Slot, Target } from "./core.ts";
+import type { Answered, Facts, Frame, Loaded, Slot, Target } from "./core.ts";
 import { Filler } from "./filler.ts";
 import { fill } from "./frames.ts";
 import { made } from "./made.ts";
@@ -63,7 +63,6 @@ export class Read {
   ended: Ended | "" = "";
   #held: Uint8Array[] = [];
   #rest?: ReadableStreamDefaultReader<Uint8Array>; // what is beyond wholeBytes
-  #answer?: Answer;
   #whole?: Answered;
   #listed: Facts[] = []; // of predictions that this isolate knows
 
@@ -84,13 +83,10 @@ export class Read {
 
   async begin(): Promise<void> {
     await this.#hold();
-    const { core } = this.#p;
-    try {
-      if (this.#rest) this.#answer = core.answer(this.#source.shape);
-      else this.#learn((this.#whole = core.answerWhole(this.#source.shape, join(this.#held))));
-    } catch (error) {
-      if (!(error instanceof Trap)) throw error; // else it passes as it came
-    }
+    if (this.#rest) return;
+    this.#whole = unlessTrapped(() => this.#p.core.answerWhole(this.#source.shape, join(this.#held)));
+    const told = this.#whole;
+    if (told) unlessTrapped(() => this.#learn(told));
   }
 
   async #hold(): Promise<void> {
@@ -169,16 +165,16 @@ export class Read {
   }
 
   async *#pieces(rest: ReadableStreamDefaultReader<Uint8Array>, filler: Filler, context: Context | undefined) {
-    const answer = this.#answer;
+    const answer = unlessTrapped(() => this.#p.core.answer(this.#source.shape));
     const push = (chunk: Uint8Array) => answer?.push(chunk) ?? [chunk];
     try {
       yield* filled(push(join(this.#held)), filler);
       for (let next = await rest.read(); !next.done; next = await rest.read()) yield* filled(push(next.value), filler);
       yield* filled(answer?.close() ?? [], filler);
-      if (answer) this.#learn({ facts: answer.facts(), listed: answer.listed() });
+      if (answer) unlessTrapped(() => this.#learn({ facts: answer.facts(), listed: answer.listed() }));
       this.#conclude(context ?? (await this.#whose(undefined)));
     } finally {
-      answer?.close();
+      unlessTrapped(() => answer?.close());
     }
   }
 
@@ -195,6 +191,16 @@ export class Read {
     const known = { ...context, i: facts.id };
     if (p.route.creates || p.sealed) made.remember(known);
     if (ended !== "") recordEnd(p, known, endOf(facts, ended, status));
+  }
+}
+
+/** What the core makes of an answer; undefined if it fails: then the answer passes as it came. */
+function unlessTrapped<T>(call: () => T): T | undefined {
+  try {
+    return call();
+  } catch (error) {
+    if (error instanceof Trap) return undefined;
+    throw error;
   }
 }
 

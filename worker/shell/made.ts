@@ -7,11 +7,11 @@ const most = 10_000;
 
 interface Entry {
   context: Context;
-  told: number; // how much of its end has been recorded
+  told: number; // what of its end has been recorded: a sum of Told
 }
 
-/** How much of a prediction's end has been recorded by this isolate. */
-export const Told = { nothing: 0, end: 1, times: 2 } as const;
+/** What may be known of a prediction's end. */
+export const Told = { end: 1, times: 2, tokens: 4 } as const;
 
 class Made {
   #entries = new Map<string, Entry>(); // the least recently used first
@@ -19,7 +19,7 @@ class Made {
   remember(context: Context): void {
     const id = context.i ?? "";
     if (id === "") return;
-    const told = this.#entries.get(id)?.told ?? Told.nothing;
+    const told = this.#entries.get(id)?.told ?? 0;
     this.#entries.delete(id);
     this.#entries.set(id, { context, told });
     if (this.#entries.size <= most) return;
@@ -37,13 +37,13 @@ class Made {
     return entry.context;
   }
 
-  /** Whether as much has been recorded already; from now on it has. */
-  told(id: string, much: number): boolean {
+  /** Whether this isolate has recorded all that already; from now on it has. */
+  told(id: string, what: number): boolean {
     const entry = this.#entries.get(id);
     if (entry === undefined) return false;
-    if (entry.told >= much) return true;
-    entry.told = much;
-    return false;
+    const before = entry.told;
+    entry.told |= what;
+    return (before & what) === what;
   }
 }
 

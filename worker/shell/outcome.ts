@@ -43,8 +43,8 @@ export function endOf(facts: Facts, ended: Ended, status: number): End {
 export function recordEnd(p: Passage, context: Context, end: End): void {
   // Of what counts for nobody the request's point says all.
   if (!context.s || !context.v || !context.w) return;
-  const much = end.totalMS > 0 || end.firstTokenMS > 0 ? Told.times : Told.end;
-  if (end.ended !== "" && made.told(end.id, much)) return;
+  const what = Told.end | (end.totalMS > 0 ? Told.times : 0) | (end.firstTokenMS > 0 ? Told.tokens : 0);
+  if (end.ended !== "" && made.told(end.id, what)) return;
   p.ctx.waitUntil(
     write(p, context, end).catch((error: unknown) => log("point", { error: String(error), prediction: end.id })),
   );

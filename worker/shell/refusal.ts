@@ -6,6 +6,7 @@ import type { Trace } from "./upstream.ts";
 const titles: Record<number, string> = {
   401: "Unauthorized",
   403: "Forbidden",
+  404: "Not found",
   405: "Method not allowed",
   415: "Unsupported media type",
   429: "Too many requests",

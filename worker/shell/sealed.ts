@@ -14,6 +14,7 @@ import { forward, toReplicate } from "./replicate.ts";
 import { Refused, unseal } from "./seal.ts";
 import type { Context } from "./seal.ts";
 import { nobody } from "./secrets.ts";
+import { queryOf } from "./upstream.ts";
 
 /** A poll or a cancellation: by a bare id, or with a seal that tells whose the prediction is. */
 export async function byPrediction(p: Passage): Promise<Response> {
@@ -22,12 +23,12 @@ export async function byPrediction(p: Passage): Promise<Response> {
   const context = sealed === "" ? undefined : await opened(p, id, sealed);
   const rest = `/predictions/${id}${p.route.cancel ? "/cancel" : ""}`;
   p.route = { ...p.route, prediction: id, rest };
-  p.url = Object.assign(new URL(p.url), { search: withoutSeal(p.url.search) });
+  p.url = Object.assign(new URL(p.url), { search: withoutSeal(queryOf(p.url)) });
   if (context === undefined) return toReplicate(p);
   p.context = context;
   if (context.p === "prediction") p.sealed = sealed;
   const loaded = await admitted(p, context);
-  const asked = home(p, context, loaded) ?? replicateBase(p.env) + rest + p.url.search;
+  const asked = home(p, context, loaded) ?? replicateBase(p.env) + rest + queryOf(p.url);
   return fetched(p, leadingTo(p, asked, loaded));
 }
 
@@ -63,7 +64,7 @@ export async function bySealedURL(p: Passage): Promise<Response> {
   const context = await unsealURL(p);
   const { m: method = "", l: asked = "" } = context;
   const methods = method === "" ? ["GET", "HEAD"] : [method];
-  if (!methods.includes(p.request.method)) {
+  if (!methods.includes(p.request.method) && p.request.method !== "OPTIONS") {
     throw new Refusal(405, `this URL may be asked with ${methods.join(" and ")} only`, { allow: methods.join(", ") });
   }
   p.context = context;
