@@ -258,9 +258,8 @@ func TestManyAtOnce(t *testing.T) {
 // TestPEMIsNoSecret: a public key that a document names is never taken for the
 // secret of an HMAC.
 func TestPEMIsNoSecret(t *testing.T) {
-	var i *issuer
 	outside := &world{T: t}
-	i = outside.newIssuer()
+	i := outside.newIssuer()
 	w := heldWorld(t, worldOptions{Models: []string{"acme/pem", "acme/hmac"}, Secrets: map[string]string{"JWT_KEY": i.publicPEM()}})
 	for model, algorithm := range map[string]string{"acme/pem": "RS256", "acme/hmac": "HS256"} {
 		d := rollout(model, 5000)

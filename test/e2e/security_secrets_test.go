@@ -28,8 +28,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		Vars: map[string]string{"REPLICATE_HEADERS": `{"cf-aig-authorization":"secret:GATEWAY_KEY"}`},
 	})
 	i := w.newIssuer()
-	var o *origin
-	o = w.origin(func(rw http.ResponseWriter, r *http.Request) {
+	o := w.origin(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("x-echo", fmt.Sprint(r.Header))
 		if strings.HasSuffix(r.URL.Path, "/reset") {
 			panic(http.ErrAbortHandler)

@@ -95,10 +95,9 @@ func TestSmuggling(t *testing.T) {
 // request goes to Replicate's base or its service's target, and its credentials
 // to nobody else.
 func TestForgedTargets(t *testing.T) {
-	var replicate, evil *origin
 	outside := &world{T: t}
-	replicate = outside.origin(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "{}") })
-	evil = outside.origin(func(http.ResponseWriter, *http.Request) {})
+	replicate := outside.origin(func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "{}") })
+	evil := outside.origin(func(http.ResponseWriter, *http.Request) {})
 	w := newWorld(t, worldOptions{Vars: map[string]string{"REPLICATE_BASE_URL": replicate.url + "/gateway/replicate"}})
 	o := w.through(func(http.ResponseWriter, *http.Request) {})
 	host := strings.TrimPrefix(evil.url, "http://")
@@ -154,9 +153,8 @@ func TestForgedTargets(t *testing.T) {
 // TestCredentialsStayHome: what is meant for one host reaches no other one,
 // though an upstream sends the client there; and it is not told back.
 func TestCredentialsStayHome(t *testing.T) {
-	var evil *origin
 	outside := &world{T: t}
-	evil = outside.origin(func(http.ResponseWriter, *http.Request) {})
+	evil := outside.origin(func(http.ResponseWriter, *http.Request) {})
 	w := newWorld(t, worldOptions{Secrets: map[string]string{"PERSON_KEY": "person-secret-key"}})
 	o := w.origin(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("location", evil.url+"/next")
