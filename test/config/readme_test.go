@@ -13,27 +13,40 @@ import (
 	"perch/shared/document"
 )
 
-// block returns the README's only fenced block of a language.
-func block(t *testing.T, language string) string {
+// blocks returns the README's fenced blocks of a language.
+func blocks(t *testing.T, language string, want int) []string {
 	t.Helper()
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
-	found := regexp.MustCompile("(?s)\n```"+language+"\n(.*?)```").FindAllSubmatch(readme, -1)
-	require.Len(t, found, 1, "blocks of %s in README.md", language)
-	return string(found[0][1])
+	var texts []string
+	for _, found := range regexp.MustCompile("(?s)\n```"+language+"\n(.*?)```").FindAllSubmatch(readme, -1) {
+		texts = append(texts, strings.ReplaceAll(string(found[1]), "<64 digits>", strings.Repeat("5c7d", 16)))
+	}
+	require.Len(t, texts, want, "blocks of %s in README.md", language)
+	return texts
 }
 
-// TestReadmePolicy: the policy that README shows is the default one.
+// TestReadmePolicy: the policy that README shows is the default one, and the
+// edge settings are valid.
 func TestReadmePolicy(t *testing.T) {
-	shown, err := policy.Parse([]byte(block(t, "yaml")))
+	texts := blocks(t, "yaml", 2)
+	shown, err := policy.Parse([]byte(texts[0]))
 	require.NoError(t, err)
 	require.Equal(t, policy.Default(), shown)
+	shown, err = policy.Parse([]byte(texts[1]))
+	require.NoError(t, err)
+	require.False(t, shown.Edge.IsEmpty())
 }
 
-// TestReadmeDocument: the document that README shows is valid to the letter.
+// TestReadmeDocument: the document that README shows is valid to the letter, and
+// so is the access.
 func TestReadmeDocument(t *testing.T) {
-	text := strings.ReplaceAll(block(t, "json"), "<64 digits>", strings.Repeat("5c7d", 16))
-	_, err := document.ParseStrict([]byte(text))
+	texts := blocks(t, "json", 2)
+	_, err := document.ParseStrict([]byte(texts[0]))
+	require.NoError(t, err)
+	access, isAccess := strings.CutPrefix(texts[1], `"access": `)
+	require.True(t, isAccess)
+	_, err = document.ParseAccess([]byte(access))
 	require.NoError(t, err)
 }
 
