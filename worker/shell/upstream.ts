@@ -20,6 +20,9 @@ export function traceOf(request: Request): Trace {
   return { id: fresh, parent: `00-${fresh}-${fresh.slice(16)}-01` };
 }
 
+/** A URL's query as it came: an empty one keeps its question mark. */
+export const queryOf = (url: URL) => url.search || (url.href.endsWith("?") ? "?" : "");
+
 /** Where a target answers a request. */
 export function targetURL(target: Target, endpoint: number, base: string, rest: string, query: string): string {
   if (endpoint === Endpoint.http) return target.url.replace(/\/$/, "") + rest + query;
