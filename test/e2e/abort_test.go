@@ -15,7 +15,7 @@ import (
 )
 
 // handles are what the core has open, as testdata/handles.js logs it.
-type handles struct{ Documents, Finders, Editors, Loads int }
+type handles struct{ Documents, Finders, Editors, Answers, Loads int }
 
 func (w *world) handles() handles {
 	w.Helper()

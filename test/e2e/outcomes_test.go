@@ -252,11 +252,6 @@ func TestOutcomeColumns(t *testing.T) {
 			w.follow("POST", made.URLs.Cancel, nil)
 			return made.ID
 		},
-		"cancel before": func() string {
-			made := w.create(model, map[string]string{"cancel-after": "5s"})
-			w.follow("POST", made.URLs.Cancel, nil)
-			return made.ID
-		},
 		"stream": func() string {
 			made := w.create(model, nil)
 			w.follow("GET", made.URLs.Stream, nil)
@@ -273,6 +268,7 @@ func TestOutcomeColumns(t *testing.T) {
 	}{
 		{"a poll of one that succeeded", "poll", "succeeded", "ok", "", upstream.Behavior{}, true, true, true, false},
 		{"a poll of one that failed", "poll", "failed", "error", "failed", upstream.Behavior{FailedRate: 1}, true, true, true, false},
+		{"a poll of a long one", "poll", "succeeded", "ok", "", upstream.Behavior{OutputBytes: 300_000}, true, true, true, false},
 		{"a poll by the bare id", "bare poll", "succeeded", "ok", "", upstream.Behavior{}, true, true, true, false},
 		{"a cancellation", "cancel", "canceled", "excluded", "client", upstream.Behavior{}, false, false, true, false},
 		{"a stream", "stream", "succeeded", "ok", "", upstream.Behavior{}, false, false, false, true},

@@ -304,3 +304,32 @@ func TestCompressedAnswers(t *testing.T) {
 	require.Equal(t, "gzip", r.Header.Get("content-encoding"))
 	require.Equal(t, zipped(t, `{"results":[]}`), r.Body)
 }
+
+// TestAbandonedAnswers: clients that go away while a long answer is rewritten
+// leave nothing open in the core; those that stay get all of it.
+func TestAbandonedAnswers(t *testing.T) {
+	const model = "acme/long"
+	w := newWorld(t, worldOptions{Worker: preludeWorker(t, "handles.js"), Models: []string{model}})
+	w.write(rollout(model, 10_000))
+	w.awaitVariant(0, model, "user", document.Canary)
+	require.NoError(t, w.upstream.SetBehavior(versionID(model, document.Canary), upstream.Behavior{OutputBytes: 8 << 20}))
+	long := call{Path: "/v1/models/" + model + "/predictions", Body: `{"input":{"prompt":"a"}}`, Headers: map[string]string{"prefer": "wait"}}
+	w.parallel(20, func(i int) {
+		response := w.open(long, strings.NewReader(long.Body))
+		if i%2 == 0 {
+			_, err := io.ReadFull(response.Body, make([]byte, 100_000))
+			require.NoError(w, err)
+		}
+		require.NoError(w, response.Body.Close())
+	})
+	r := w.do(long)
+	var got links
+	require.NoError(t, json.Unmarshal([]byte(r.Body), &got))
+	require.Greater(t, len(r.Body), 8<<20)
+	require.Contains(t, got.URLs.Get, "?perch=p1.")
+	require.Contains(t, got.URLs.Stream, "/_perch/at/p1.")
+	require.Eventually(t, func() bool {
+		w.predict(0, model, "user")
+		return w.handles().Answers == 0
+	}, 10*time.Second, 100*time.Millisecond, "handles stayed open")
+}

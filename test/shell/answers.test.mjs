@@ -315,6 +315,16 @@ test("a poll's seal is not passed on, and what else it asks for is", async () =>
   assert.equal((await again.json()).urls.get, get.href);
 });
 
+test("a client goes on with the seal that it has when the key changes", async () => {
+  const { answer } = await create(json({ id: "q3", urls: urls("q3") }));
+  const first = await answer.json();
+  const env = { PERCH_SEAL_KEY: key.replace("A", "B"), PERCH_SEAL_KEY_PREVIOUS: key };
+  answers.push(json({ id: "q3", urls: urls("q3") }, { status: 200 }));
+  const again = await (await poll(new URL(first.urls.get), { env })).json();
+  assert.equal(again.urls.get, first.urls.get);
+  assert.notEqual(again.urls.stream, first.urls.stream);
+});
+
 test("forged, altered, strange and stale seals of polls are refused, and say why", async () => {
   const { answer } = await create(json({ id: "q2", urls: urls("q2") }));
   const { urls: links } = await answer.json();

@@ -1,9 +1,9 @@
 // Stands before the worker: logs how many handles of each kind the core has open.
 {
   const Real = WebAssembly.Instance;
-  const kinds = { load: "documents", open_finder: "finders", open_editor: "editors" };
-  const closing = { release: "documents", close_finder: "finders", close_editor: "editors" };
-  const open = { documents: 0, finders: 0, editors: 0, loads: 0 };
+  const kinds = { load: "documents", open_finder: "finders", open_editor: "editors", open_answer: "answers" };
+  const closing = { release: "documents", close_finder: "finders", close_editor: "editors", close_answer: "answers" };
+  const open = { documents: 0, finders: 0, editors: 0, answers: 0, loads: 0 };
   const report = () => console.log(JSON.stringify({ handles: open }));
   WebAssembly.Instance = function (module, imports) {
     const { exports } = new Real(module, imports);
