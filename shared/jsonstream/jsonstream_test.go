@@ -384,7 +384,7 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func FuzzChunks(f *testing.F) {
+func FuzzScanner(f *testing.F) {
 	for i, text := range seeds {
 		f.Add([]byte(text), uint64(i))
 	}
