@@ -11,17 +11,17 @@ import (
 )
 
 // TestAliasesOutliveTheirRollout: the former stable's id leads to the service
-// until a start that comes a day later.
+// until a start that comes a month later.
 func TestAliasesOutliveTheirRollout(t *testing.T) {
 	b := newBench(t).start()
-	b.clock.advance(48 * time.Hour)
+	b.clock.advance(60 * 24 * time.Hour)
 	b.do(0, "promote", "acme/flux")
 	b.do(0, "start", "--canary", "version=acme/flux:"+nextID, "acme/flux")
 	require.Equal(t, document.Stable, b.alias("version:"+oldID).Variant, "somebody may still poll what ran on it")
 	require.Equal(t, document.Stable, b.alias("version:"+newID).Variant)
 	require.Equal(t, document.Canary, b.alias("version:"+nextID).Variant)
 	b.do(0, "rollback", "acme/flux")
-	b.clock.advance(25 * time.Hour)
+	b.clock.advance(31 * 24 * time.Hour)
 	plan := b.do(0, "start", "--dry-run", "--canary", "deployment=acme/flux-next", "acme/flux")
 	require.Contains(t, plan.stdout, "nothing any more under alias:version:"+oldID)
 	require.Contains(t, b.kv.values, "alias:version:"+oldID)

@@ -19,9 +19,9 @@ type Alias struct {
 	WrittenAt time.Time `json:"written_at,omitzero"`
 }
 
-// aliasRest is how long an alias outlives its target's last use: predictions
-// are followed, and clients poll them, for so long.
-const aliasRest = 24 * time.Hour
+// aliasRest is how long an alias outlives its target's last use: clients have
+// the ids of former stable versions in their configuration.
+const aliasRest = 30 * 24 * time.Hour
 
 // DecodeAlias reads the value of an alias key; false if it is unreadable.
 func DecodeAlias(text []byte) (Alias, bool) {
@@ -125,7 +125,7 @@ func AliasKey(t document.Target) string {
 
 // StaleAliases returns the keys that may be removed at the start of a rollout,
 // sorted: those of its service that no target of the new rollout needs, and that
-// nobody can have used for a day.
+// nobody has needed for a month.
 func (s State) StaleAliases(stored map[string][]byte, now time.Time) []string {
 	var stale []string
 	for key, text := range stored {

@@ -120,15 +120,15 @@ func TestForeignAliases(t *testing.T) {
 	}
 }
 
-// TestStaleAliases: only those of the service, of no target, and of no use for a day.
+// TestStaleAliases: only those of the service, of no target, and of no use for a month.
 func TestStaleAliases(t *testing.T) {
 	s := started(t)
 	at := func(service string, age time.Duration) []byte {
 		return []byte(`{"service":"` + service + `","variant":"stable","written_at":"` + noon.Add(-age).Format(time.RFC3339) + `"}`)
 	}
 	stored := map[string][]byte{
-		"alias:version:old": at("model:acme/flux", 24*time.Hour), "alias:version:fresh": at("model:acme/flux", 23*time.Hour),
-		"alias:version:other": at("model:acme/other", 99*time.Hour), "alias:version:" + newID: at("model:acme/flux", 99*time.Hour),
+		"alias:version:old": at("model:acme/flux", aliasRest), "alias:version:fresh": at("model:acme/flux", aliasRest-time.Hour),
+		"alias:version:other": at("model:acme/other", 2*aliasRest), "alias:version:" + newID: at("model:acme/flux", 2*aliasRest),
 		"alias:version:odd": []byte("{"), "alias:model:a:b": []byte(`{"service":"model:acme/flux","variant":"stable"}`),
 	}
 	require.Equal(t, []string{"alias:model:a:b", "alias:version:old"}, s.StaleAliases(stored, noon))
