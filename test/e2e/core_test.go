@@ -16,5 +16,5 @@ func TestWasmCore(t *testing.T) {
 	cmd.Stdin = strings.NewReader(string(d.Encode()))
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
-	require.Contains(t, string(out), "pass 5")
+	require.Contains(t, string(out), "pass 9")
 }
