@@ -14,7 +14,7 @@ import type { Passage } from "./passage.ts";
 import { logRequest, pathOf } from "./requestlog.ts";
 import { conceal, dress } from "./secrets.ts";
 import { withWait } from "./throttle.ts";
-import { problem, requestHeaders, setOwn } from "./upstream.ts";
+import { problem, queryOf, requestHeaders, setOwn } from "./upstream.ts";
 
 /** Passes a request on that no rollout decides; the answer's header tells the reason. */
 export async function unrouted(p: Passage, reason: string): Promise<Response> {
@@ -36,7 +36,7 @@ export function noDocument(service: string, unreachable: boolean): Response {
 export async function toReplicate(p: Passage, reason = ""): Promise<Response> {
   p.entry = await admitUnrouted(p, p.entry, reason);
   const { route } = p;
-  const asked = replicateBase(p.env) + route.rest + p.url.search;
+  const asked = replicateBase(p.env) + route.rest + queryOf(p.url);
   return forward(p, { asked, shape: route.shape }, reason === "" ? {} : { "x-perch-unrouted": reason });
 }
 

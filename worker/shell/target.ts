@@ -11,7 +11,7 @@ import { replicateBase } from "./env.ts";
 import { isEventStream } from "./events.ts";
 import type { Passage } from "./passage.ts";
 import { dress } from "./secrets.ts";
-import { requestHeaders, targetURL } from "./upstream.ts";
+import { queryOf, requestHeaders, targetURL } from "./upstream.ts";
 import { lengthOf } from "./watch.ts";
 import { webhookTail } from "./webhook.ts";
 
@@ -31,7 +31,7 @@ export async function tryTarget(p: Passage, use: Use, told: Told): Promise<Try> 
   const headers = requestHeaders(request, p.trace);
   const tail = await webhookTail(p, told);
   if (edit !== Edit.none || tail) headers.delete("content-length");
-  const to = targetURL(target, route.endpoint, replicateBase(env), route.rest, p.url.search);
+  const to = targetURL(target, route.endpoint, replicateBase(env), route.rest, queryOf(p.url));
   p.secrets.push(...dress(headers, { core, env, entry, to, target, service: told.loaded.plan.service }));
   const body = await p.body.send(core, edit, target.version, tail);
   const tried: Partial<Try> = {};
