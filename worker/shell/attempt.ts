@@ -67,6 +67,13 @@ export function followClient(p: Passage): void {
   });
 }
 
+/** Has the work go on to its end even if the client goes away: what it holds is given back, and it is recorded. */
+export function persist<T>(p: Passage, work: Promise<T>): Promise<T> {
+  const nothing = () => undefined;
+  p.ctx.waitUntil(work.then(nothing, nothing));
+  return work;
+}
+
 async function failureOf(p: Passage, error: unknown, late: boolean): Promise<Failure> {
   if (late) return Failure.timeout;
   await turn(); // a client that went away ends its body before it is known to be gone

@@ -1,6 +1,7 @@
 // The worker around a routing core: it asks the core where a request belongs,
 // and carries bytes there and back.
 
+import { persist } from "./attempt.ts";
 import { Body } from "./body.ts";
 import { health, variant } from "./control.ts";
 import { Action, Endpoint, Shape, Trap } from "./core.ts";
@@ -88,9 +89,9 @@ function dispatch(p: Passage): Promise<Response> | Response {
     case Action.variant:
       return variant(p);
     case Action.service:
-      return p.route.keys ? byService(p, p.route.keys) : unrouted(p, "no-rollout");
+      return p.route.keys ? persist(p, byService(p, p.route.keys)) : unrouted(p, "no-rollout");
     case Action.version:
-      return byVersion(p);
+      return persist(p, byVersion(p));
     case Action.webhook:
       return relay(p);
     case Action.prediction:
