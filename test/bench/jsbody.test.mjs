@@ -39,9 +39,8 @@ for (const { intent, body, want } of scenarios("find.txt")) {
   for (const size of [1, 3, 1 << 20]) {
     test(`find, ${size} bytes at a time: ${intent}`, () => {
       const finder = new JavaScriptFinder();
-      let status = 0;
-      for (const piece of pieces(body, size)) if (status === 0) status = finder.push(piece);
-      const got = ["searching", `found ${finder.version}`, "absent"][status];
+      for (const piece of pieces(body, size)) finder.push(piece);
+      const got = ["searching", `found ${finder.version}`, "absent", "duplicate", "malformed"][finder.close()];
       assert.equal(got.trimEnd(), want);
     });
   }

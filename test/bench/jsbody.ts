@@ -2,13 +2,15 @@
 // streams past: package worker/prediction in JavaScript.
 
 import { Search } from "../../worker/shell/core.ts";
-import type { Finder } from "../../worker/shell/core.ts";
+import type { Fault, Finder } from "../../worker/shell/core.ts";
 import { Kind, Scanner } from "./jsonstream.ts";
 import type { Sink } from "./jsonstream.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-const versionKey = encoder.encode("version");
+const names = ["version", "webhook", "webhook_events_filter"].map((name) => encoder.encode(name));
+const version = 0; // of names
+const maxNameBytes = 21;
 const maxVersionBytes = 512;
 
 /** Bytes that grow. */
@@ -42,39 +44,50 @@ class Bytes {
   }
 }
 
-/** Compares a key that comes in pieces with "version". */
-class KeyMatcher {
-  #matched = 0;
-  failed = false;
+/** A member's name that comes in pieces, as far as it can be one that matters. */
+class Name {
+  #bytes = new Bytes(maxNameBytes + 1);
 
-  /** True on the last piece of an equal key. */
-  match(last: boolean, bytes: Uint8Array, from: number, to: number): boolean {
-    for (let i = from; i < to && !this.failed; i++) this.failed = versionKey[this.#matched++] !== bytes[i];
-    if (!last) return false;
-    const isEqual = !this.failed && this.#matched === versionKey.length;
-    this.reset();
-    return isEqual;
+  /** Which of the names it is, or −1, once it is known; undefined before. */
+  read(last: boolean, bytes: Uint8Array, from: number, to: number): number | undefined {
+    if (last && this.#bytes.length === 0) return matter(bytes, from, to);
+    const room = maxNameBytes + 1 - this.#bytes.length;
+    this.#bytes.add(bytes, from, Math.min(to, from + room));
+    const { length } = this.#bytes;
+    if (!last) return length > maxNameBytes ? -1 : undefined;
+    const which = matter(this.#bytes.view(), 0, length);
+    this.#bytes.clear();
+    return which;
   }
 
   reset(): void {
-    this.#matched = 0;
-    this.failed = false;
+    this.#bytes.clear();
   }
+}
+
+function matter(bytes: Uint8Array, from: number, to: number): number {
+  return names.findIndex((name) => {
+    if (name.length !== to - from) return false;
+    for (let i = 0; i < name.length; i++) if (name[i] !== bytes[from + i]) return false;
+    return true;
+  });
 }
 
 export class JavaScriptFinder implements Finder, Sink {
   version = "";
   isObject = false;
   #scanner = new Scanner(this);
-  #key = new KeyMatcher();
+  #name = new Name();
   #status: number = Search.searching;
+  #seen = new Set<number>();
   #isWanted = false;
   #text = new Bytes(128);
+  #hasBegun = false;
 
   push(chunk: Uint8Array): number {
-    if (this.#status !== Search.searching) return this.#status;
-    const isFine = this.#scanner.push(chunk);
-    if ((!isFine || this.#scanner.isDone) && this.#status === Search.searching) this.#status = Search.absent;
+    if (this.#status > Search.found) return this.#status;
+    this.#hasBegun ||= chunk.length > 0;
+    if (!this.#scanner.push(chunk) && this.#status <= Search.found) this.#status = Search.malformed;
     if (this.#status === Search.found) this.version = decoder.decode(this.#text.view());
     return this.#status;
   }
@@ -89,23 +102,39 @@ export class JavaScriptFinder implements Finder, Sink {
     from: number,
     to: number,
   ): boolean {
-    if (depth === 0) return (kind === Kind.begin && this.isObject) || kind === Kind.end;
     if (depth > 1) return true;
-    if (kind === Kind.key) {
-      this.#isWanted = this.#key.match(last, bytes, from, to);
-      return true;
+    if (depth === 0) {
+      const goesOn = (kind === Kind.begin && this.isObject) || (kind === Kind.end && this.#status === Search.found);
+      return !last || goesOn || this.#stop(Search.absent);
     }
+    if (kind === Kind.key) return this.#key(this.#name.read(last, bytes, from, to));
     if (!this.#isWanted) return true;
-    if (kind !== Kind.string || this.#text.length + to - from > maxVersionBytes) {
-      this.#status = Search.absent;
-      return false;
-    }
+    if (kind !== Kind.string || this.#text.length + to - from > maxVersionBytes) return this.#stop(Search.absent);
     this.#text.add(bytes, from, to);
-    if (last) this.#status = Search.found;
-    return !last;
+    if (last) {
+      this.#status = Search.found;
+      this.#isWanted = false;
+    }
+    return true;
+  }
+
+  #key(which: number | undefined): boolean {
+    if (which === undefined) return true;
+    if (which >= 0 && this.#seen.has(which)) return this.#stop(Search.duplicate);
+    this.#seen.add(which);
+    this.#isWanted = which === version;
+    return true;
+  }
+
+  #stop(status: number): boolean {
+    this.#status = status;
+    return false;
   }
 
   close(): number {
+    if (this.#status <= Search.found && !this.#scanner.isWhole) {
+      this.#status = this.#hasBegun ? Search.malformed : Search.absent;
+    } else if (this.#status === Search.searching) this.#status = Search.absent; // a number
     return this.#status;
   }
 }
@@ -117,9 +146,13 @@ const commaBytes = new Uint8Array([comma]);
 export class JavaScriptEditor implements Sink {
   isObject = false;
   #scanner = new Scanner(this);
-  #key = new KeyMatcher();
+  #name = new Name();
+  #seen = new Set<number>();
   #part: number = Part.copy;
   #isBroken = false;
+  #isPassing = false; // no object: nothing is edited
+  #hasBegun = false;
+  #fault: Fault = "";
   #chunk: Uint8Array = new Uint8Array();
   #base = 0; // offset of the chunk in the body
   #done = 0; // everything before this offset was written, held or dropped
@@ -142,7 +175,9 @@ export class JavaScriptEditor implements Sink {
       return this.#out.view().slice();
     }
     this.#chunk = chunk;
+    this.#hasBegun ||= chunk.length > 0;
     if (!this.#scanner.push(chunk)) {
+      if (!this.#isPassing) this.#fault = "malformed";
       if (this.#part === Part.gap && this.#isChanged) this.#out.add(encoder.encode(",,"));
       this.#giveUp();
     }
@@ -159,6 +194,11 @@ export class JavaScriptEditor implements Sink {
     this.#out.clear();
     this.#giveUp();
     return this.#out.view().slice();
+  }
+
+  /** Why the body should have gone on as it was, once all of it was pushed. */
+  fault(): Fault {
+    return this.#hasBegun && !this.#isPassing && !this.#scanner.isWhole ? "malformed" : this.#fault;
   }
 
   #giveUp(): void {
@@ -180,18 +220,18 @@ export class JavaScriptEditor implements Sink {
     from: number,
     to: number,
   ): boolean {
-    if (depth === 0) this.#topLevel(kind, end);
-    else if (depth > 1) return true;
-    else if (kind === Kind.key) this.#keyPiece(last, start, bytes, from, to);
+    if (depth === 0) return this.#topLevel(kind, last, end);
+    if (depth > 1) return true;
+    if (kind === Kind.key) this.#keyPiece(last, start, bytes, from, to);
     else if (last && kind !== Kind.begin) this.#memberEnds(end);
     return true;
   }
 
-  #topLevel(kind: number, end: number): void {
+  #topLevel(kind: number, last: boolean, end: number): boolean {
     if (kind === Kind.begin && this.isObject) {
       this.#take(end, this.#out);
       this.#part = Part.gap;
-      if (this.#version === "") return;
+      if (this.#version === "") return true;
       this.#out.add(encoder.encode(`"version":${JSON.stringify(this.#version)}`));
       this.#written++;
       this.#isChanged = true;
@@ -199,7 +239,11 @@ export class JavaScriptEditor implements Sink {
       this.#out.add(this.#gap.view());
       this.#gap.clear();
       this.#part = Part.copy;
+    } else if (last) {
+      this.#isPassing = true;
+      return false;
     }
+    return true;
   }
 
   #keyPiece(last: boolean, start: number, bytes: Uint8Array, from: number, to: number): void {
@@ -208,14 +252,16 @@ export class JavaScriptEditor implements Sink {
       this.#part = Part.key;
     }
     if (this.#part !== Part.key) return; // decided by an earlier piece
-    if (this.#key.match(last, bytes, from, to)) {
-      this.#part = Part.drop;
-      this.#gap.clear();
-      this.#held.clear();
-    } else if (last || this.#key.failed) {
-      this.#key.reset();
-      this.#keep();
-    }
+    const which = this.#name.read(last, bytes, from, to);
+    if (which === undefined) return;
+    if (!last) this.#name.reset();
+    const isRepeated = which >= 0 && this.#seen.has(which);
+    this.#seen.add(which);
+    if (isRepeated) this.#fault ||= "duplicate-key";
+    if (which !== version || isRepeated) return this.#keep();
+    this.#part = Part.drop;
+    this.#gap.clear();
+    this.#held.clear();
   }
 
   #keep(): void {

@@ -2,7 +2,7 @@
 // WebAssembly, so that a benchmark can tell what WebAssembly costs. Documents
 // are taken as valid.
 
-import { Action, Edit, Endpoint, Shape, Unusable } from "../../worker/shell/core.ts";
+import { Action, Edit, Endpoint, Search, Shape, Unusable } from "../../worker/shell/core.ts";
 import type {
   Access,
   Answer,
@@ -284,19 +284,24 @@ export class JavaScriptCore implements Core {
   findWhole(body: Uint8Array): { version: string; fault: Fault } {
     const finder = new JavaScriptFinder();
     finder.push(body);
-    return { version: finder.version, fault: "" };
+    const search = finder.close();
+    if (search === Search.found) return { version: finder.version, fault: "" };
+    const fault = search === Search.duplicate ? "duplicate-key" : search === Search.malformed ? "malformed" : "";
+    return { version: "", fault };
   }
 
-  editWhole(body: Uint8Array, { edit, version }: Edits): { frames: Frame[]; fault: Fault } {
-    return { frames: [new JavaScriptEditor(edit === Edit.set ? version : "").push(body)], fault: "" };
+  editWhole(body: Uint8Array, edits: Edits): { frames: Frame[]; fault: Fault } {
+    const editor = editorOf(edits);
+    const frames = [editor.push(body)];
+    return { frames, fault: editor.fault() };
   }
 
   finder() {
     return new JavaScriptFinder();
   }
 
-  editor({ edit, version }: Edits): Editor {
-    const editor = new JavaScriptEditor(edit === Edit.set ? version : "");
+  editor(edits: Edits): Editor {
+    const editor = editorOf(edits);
     return { push: (chunk) => [editor.push(chunk)], close: () => [editor.close()] };
   }
 
@@ -320,4 +325,9 @@ function editFor(target: Target, endpoint: number, version: string): number {
   const idOf = (name: string) => name.slice(name.indexOf(":") + 1);
   const isSame = isPredictions && version !== "" && idOf(version) === idOf(target.version);
   return isSame ? Edit.none : Edit.set;
+}
+
+function editorOf({ edit, version, webhook }: Edits): JavaScriptEditor {
+  if (edit === Edit.none || webhook) throw new Error("the benchmark edits versions only");
+  return new JavaScriptEditor(edit === Edit.set ? version : "");
 }

@@ -79,6 +79,16 @@ export class Scanner {
     return this.#state === State.done;
   }
 
+  /** Whether just one whole value was pushed, which may be a number that could go on. */
+  get isWhole(): boolean {
+    return this.isDone || (this.#depth === 0 && this.#state === State.number && this.#isComplete);
+  }
+
+  get #isComplete(): boolean {
+    const state = this.#number;
+    return state !== Num.minus && state !== Num.point && state !== Num.e && state !== Num.sign;
+  }
+
   /** Consumes bytes; false after an error or a stop, from then on. */
   push(data: Uint8Array): boolean {
     for (let i = 0; i < data.length;) {
@@ -270,8 +280,7 @@ export class Scanner {
     if (n === data.length) {
       return this.#sink.token(Kind.number, false, this.#depth, this.#start, end, data, i, n) ? n - i : -1;
     }
-    const state = this.#number;
-    if (state === Num.minus || state === Num.point || state === Num.e || state === Num.sign) return -1;
+    if (!this.#isComplete) return -1;
     this.#endValue();
     return this.#sink.token(Kind.number, true, this.#depth, this.#start, end, data, i, n) ? n - i : -1;
   }
