@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+
+	"perch/test/process"
 )
 
 // samples are CPU times a request in microseconds, by scenario and contestant, one per block.
@@ -58,14 +60,14 @@ func measureBlock(ctx context.Context, all []*contestant, sc *scenario, requests
 
 // measure returns the CPU time a request, in microseconds, of one turn.
 func (c *contestant) measure(ctx context.Context, sc *scenario, requests int) (float64, error) {
-	before, err := cpuTime(c.pid)
+	before, err := process.CPUTime(c.pid)
 	if err != nil {
 		return 0, err
 	}
 	if err := c.sendAll(ctx, sc, requests); err != nil {
 		return 0, err
 	}
-	after, err := cpuTime(c.pid)
+	after, err := process.CPUTime(c.pid)
 	if err != nil {
 		return 0, err
 	}

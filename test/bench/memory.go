@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"perch/test/process"
 )
 
 const (
@@ -37,7 +39,7 @@ func measureMemory(ctx context.Context, n int, up *upstream, scenarios []scenari
 				return nil, err
 			}
 		}
-		bytes, err := residentBytes(c.pid)
+		bytes, err := process.ResidentBytes(c.pid)
 		if err != nil {
 			return nil, err
 		}
