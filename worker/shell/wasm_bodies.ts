@@ -39,7 +39,8 @@ const faults: Record<number, Fault> = { [Search.duplicate]: "duplicate-key", [Se
 
 export class WasmBodies extends Calls implements BodyCore {
   // A body stays with the instance on which it began, even if another request
-  // has ended that one: its memory outlives a trap.
+  // has ended that one: its memory outlives a trap. Once closed, its handle may be
+  // another's: no call is made with it.
 
   findWhole(body: Uint8Array): { version: string; fault: Fault } {
     return this.call((core) => {
@@ -66,7 +67,7 @@ export class WasmBodies extends Calls implements BodyCore {
         push: (chunk) =>
           this.call(() => {
             inPieces(core, chunk, (n) => {
-              if (search <= Search.found) search = core.exports.push_finder(handle, n);
+              if (search <= Search.found && !isClosed) search = core.exports.push_finder(handle, n);
             });
             if (search === Search.found && finder.version === "") finder.version = core.text();
             return search;
@@ -89,6 +90,7 @@ export class WasmBodies extends Calls implements BodyCore {
       return {
         push: (chunk) =>
           this.call(() => {
+            if (isClosed) return [chunk];
             const frames: Frame[] = [];
             inPieces(core, chunk, (n, piece) => {
               core.exports.push_editor(handle, n);
@@ -115,6 +117,7 @@ export class WasmBodies extends Calls implements BodyCore {
       return {
         push: (chunk) =>
           this.call(() => {
+            if (facts !== undefined) return [chunk];
             const frames: Frame[] = [];
             inPieces(core, chunk, (n, piece) => {
               core.exports.push_answer(handle, n);
