@@ -62,12 +62,14 @@ func (o *origin) arrivals() int {
 	return len(o.got)
 }
 
-// through sends everything of the http service own through a canary at the origin.
+// through sends everything of the http service own through a canary at the origin,
+// which nobody stands in for.
 func (w *world) through(serve http.HandlerFunc) *origin {
 	w.Helper()
 	o := w.origin(serve)
 	d := w.httpRollout("own", 10_000)
 	d.Targets[1].URL = o.url + "/base"
+	d.Fallback = &document.Fallback{}
 	w.write(d)
 	return o
 }

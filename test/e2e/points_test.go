@@ -51,12 +51,12 @@ func TestPoints(t *testing.T) {
 	}{
 		{"ok", "/qwen/x", nil, "canary", "canary", "ok", "percentage", "", "200"},
 		{"redirect", "/qwen/x?status=302", nil, "canary", "canary", "ok", "percentage", "", "302"},
-		{"error", "/qwen/x?status=503", nil, "canary", "canary", "error", "percentage", "http", "503"},
+		{"error", "/qwen/x?status=503", nil, "canary", "stable", "error", "percentage", "http", "503"},
 		{"client error", "/qwen/x?status=422", nil, "canary", "canary", "client_error", "percentage", "http", "422"},
 		{"throttled", "/qwen/x?status=429", nil, "canary", "canary", "excluded", "percentage", "http", "429"},
 		{"override", "/@stable/qwen/x", map[string]string{"x-perch-tester": tester("http:qwen", "")}, "stable", "stable", "ok", "override", "", "200"},
 		{"rule", "/qwen/x", map[string]string{"x-tier": "gold"}, "stable", "stable", "ok", "rule", "", "200"},
-		{"no connection", "/v1/models/acme/off/predictions", nil, "canary", "", "error", "percentage", "connect", "0"},
+		{"no connection", "/v1/models/acme/off/predictions", nil, "canary", "", "error", "percentage", "reset", "0"}, // workerd tells no refusal from a reset
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			headers := map[string]string{"x-user-id": user}
