@@ -282,6 +282,22 @@ func TestWebhookOfNPMClient(t *testing.T) {
 	h.awaitEnd(made.ID, "succeeded")
 }
 
+// TestWebhookOfASynchronousCreate: its end is told by the answer, the webhook and
+// a poll, and counts once.
+func TestWebhookOfASynchronousCreate(t *testing.T) {
+	h := newHooked(t, nil).within(t)
+	members := h.webhook("completed")
+	r := h.do(call{
+		Path: "/v1/models/" + hookModel + "/predictions", Body: `{"input":{"prompt":"one two three"}` + members + `}`,
+		Headers: map[string]string{"prefer": "wait"},
+	})
+	require.Equal(t, 201, r.Status, r.Body)
+	id := h.shown(r, members).ID
+	h.requireDelivered(h.sent(id))
+	h.shown(h.do(call{Method: "GET", Path: "/v1/predictions/" + id}), members)
+	h.awaitEnd(id, "succeeded")
+}
+
 // TestWebhookOfAPredictionThatFails is recorded as its end and told the client.
 func TestWebhookOfAPredictionThatFails(t *testing.T) {
 	h := newHooked(t, nil).within(t)
