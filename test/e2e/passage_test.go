@@ -69,7 +69,9 @@ func (w *world) through(serve http.HandlerFunc) *origin {
 	o := w.origin(serve)
 	d := w.httpRollout("own", 10_000)
 	d.Targets[1].URL = o.url + "/base"
-	d.Fallback = &document.Fallback{}
+	failover := document.DefaultFallback()
+	failover.On = 0
+	d.Fallback = &failover
 	w.write(d)
 	return o
 }
