@@ -279,6 +279,18 @@ test("a model server's prediction is polled and cancelled where it is, with the 
   assert.equal(sent.length, 0);
 });
 
+test("a model server names no other's URLs", async () => {
+  const asked = plan.targets[2].url;
+  plan.targets.push({ ...plan.targets[2], name: "other", url: "https://other.example/" });
+  const own = { id: "m3", urls: { get: "https://other.example/secrets", cancel: "https://person.example:444/m3" } };
+  const { answer } = await create(json(own, { headers: { location: "https://other.example/" } }), {
+    asked,
+    as: told("person"),
+  });
+  assert.deepEqual((await answer.json()).urls, own.urls);
+  assert.equal(answer.headers.get("location"), "https://other.example/");
+});
+
 test("a model server that names no URLs is polled below where it was asked", async () => {
   const asked = plan.targets[2].url;
   const { answer } = await create(json({ id: "m 2", status: "starting" }), { asked, as: told("person") });
@@ -301,6 +313,9 @@ test("a redirect on a model server's own host leads through Perch", async () => 
     const answer = await read.pass(told("person"));
     const context = await unseal(p.env, answer.headers.get("location").split("/_perch/at/")[1], "at");
     assert.deepEqual([context.l, context.m ?? ""], ["https://person.example/elsewhere?a=1", method]);
+    answers.push(json({ id: "no prediction" }, { status: 200 }));
+    const there = await at(new URL(answer.headers.get("location")), { method: method || "GET" });
+    assert.deepEqual(await there.json(), { id: "no prediction" }, "it is none of Perch's");
   }
 });
 
@@ -412,6 +427,14 @@ test("under a held token a prediction is its maker's alone, by an id that only t
   assert.equal(sent.pop().headers.get("authorization"), "Bearer r8_held");
   const cancel = poll(new URL(`${origin}/v1/predictions/h1/cancel?perch=${follow}`), { env });
   await assert.rejects(cancel, refusal(403, /another purpose/));
+});
+
+test("a client with a token of its own is named in no seal", async () => {
+  const entry = { identity: "someone", client: "jwt:0123", held: false, token: "" };
+  const { answer, p } = await create(json({ id: "j1", urls: urls("j1") }), { entry });
+  const { urls: links } = await answer.json();
+  assert.equal((await unseal(p.env, new URL(links.get).searchParams.get("perch"), "prediction")).c, undefined);
+  assert.equal((await unseal(p.env, links.stream.split("/_perch/at/")[1], "stream")).c, undefined);
 });
 
 test("ends are recorded for whom the prediction counts, and not again and again", async () => {

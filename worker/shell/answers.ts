@@ -8,8 +8,9 @@ import type { Answered, Facts, Frame, Loaded, Slot, Target } from "./core.ts";
 import { Filler } from "./filler.ts";
 import { fill } from "./frames.ts";
 import { made } from "./made.ts";
-import { attributed, endOf, recordEnd } from "./outcome.ts";
+import { endOf, recordEnd, recordStranger } from "./outcome.ts";
 import type { Passage } from "./passage.ts";
+import { waitS } from "./prefer.ts";
 import type { Context } from "./seal.ts";
 
 /** How a request was routed. */
@@ -25,7 +26,7 @@ export interface Told {
 export function contextOf(p: Passage, told: Told): Context {
   const { service, rollout } = told.loaded.plan;
   const w = told.servedBy === told.target ? told.reason : "";
-  const c = p.entry.client;
+  const c = p.entry.held ? p.entry.client : ""; // else the client's own token tells Replicate
   return { p: "prediction", s: service, v: told.servedBy.name, r: rollout, w, u: told.user, c, n: p.trace.id };
 }
 
@@ -33,7 +34,6 @@ export function contextOf(p: Passage, told: Told): Context {
 export interface Source {
   asked: string; // URL that gave it
   shape: number;
-  loaded?: Loaded; // of the service of an opened seal
   target?: Target; // who answered
 }
 
@@ -104,31 +104,27 @@ export class Read {
     const { route, request, core } = this.#p;
     this.#listed.push(...listed.filter(({ id }) => made.of(id) !== undefined));
     if (this.#source.shape !== Shape.prediction) return;
-    const synchronous = route.creates && /(^|[,;\s])wait\b/i.test(request.headers.get("prefer") ?? "");
+    const synchronous = route.creates && waitS(request.headers) !== undefined;
     this.facts = facts;
     this.ended = core.ended(facts, this.#response.status, synchronous);
   }
 
   /** The answer for the client. */
   async pass(told?: Told): Promise<Response> {
-    const context = await this.#whose(told);
-    const { asked, loaded = told?.loaded, target = told?.servedBy } = this.#source;
-    const filler = new Filler(this.#p, { asked, loaded, target, context, sealed: this.#p.sealed });
+    const context = this.#whose(told);
+    const { asked, target = told?.servedBy } = this.#source;
+    const filler = new Filler(this.#p, { asked, target, context, sealed: this.#p.sealed });
     const answer = await this.#body(filler, context);
     const location = answer.headers.get("location");
     if (location !== null) answer.headers.set("location", await filler.location(location, answer.status));
     return answer;
   }
 
-  /** Whose prediction the answer is about. */
-  async #whose(told: Told | undefined): Promise<Context | undefined> {
-    const { facts } = this;
+  /** Whose prediction the answer is about, as far as this isolate knows. */
+  #whose(told: Told | undefined): Context | undefined {
     const p = this.#p;
-    if (told) return { ...contextOf(p, told), i: facts?.id };
-    if (p.context || p.route.action !== Action.prediction) return p.context;
-    const known = made.of(p.route.prediction);
-    if (known || !facts || this.ended === "") return known;
-    return attributed(p, facts).then((context) => context && { ...context, i: facts.id });
+    if (told) return { ...contextOf(p, told), i: this.facts?.id };
+    return p.context ?? (p.route.action === Action.prediction ? made.of(p.route.prediction) : undefined);
   }
 
   async #body(filler: Filler, context: Context | undefined): Promise<Response> {
@@ -172,7 +168,7 @@ export class Read {
       for (let next = await rest.read(); !next.done; next = await rest.read()) yield* filled(push(next.value), filler);
       yield* filled(answer?.close() ?? [], filler);
       if (answer) unlessTrapped(() => this.#learn({ facts: answer.facts(), listed: answer.listed() }));
-      this.#conclude(context ?? (await this.#whose(undefined)));
+      this.#conclude(context);
     } finally {
       unlessTrapped(() => answer?.close());
     }
@@ -184,13 +180,15 @@ export class Read {
     const [p, { status }] = [this.#p, this.#response];
     for (const seen of this.#listed) {
       const whose = made.of(seen.id);
-      const how = p.core.ended(seen, status, false);
-      if (whose && how !== "") recordEnd(p, whose, endOf(seen, how, status));
+      const how = unlessTrapped(() => p.core.ended(seen, status, false));
+      if (whose && how) recordEnd(p, whose, endOf(seen, how, status));
     }
-    if (!context || !facts?.id) return;
-    const known = { ...context, i: facts.id };
-    if (p.route.creates || p.sealed) made.remember(known);
-    if (ended !== "") recordEnd(p, known, endOf(facts, ended, status));
+    if (!facts?.id) return;
+    const known = context && { ...context, i: facts.id };
+    if (known && (p.route.creates || p.sealed)) made.remember(known);
+    if (ended === "") return;
+    if (known) recordEnd(p, known, endOf(facts, ended, status));
+    else if (p.route.action === Action.prediction) recordStranger(p, facts, ended, status);
   }
 }
 

@@ -1,9 +1,9 @@
 // What stands in an answer where an upstream's URL or id stood.
 
-import type { Loaded, Slot, Target } from "./core.ts";
+import type { Slot, Target } from "./core.ts";
 import { SlotKind } from "./core.ts";
 import { replicateBase } from "./env.ts";
-import { apiRest, isReplicate, parsed, targetAt } from "./links.ts";
+import { apiRest, isReplicate, isSameOrigin, parsed } from "./links.ts";
 import type { Passage } from "./passage.ts";
 import { seal, unseal } from "./seal.ts";
 import type { Context, Purpose } from "./seal.ts";
@@ -19,7 +19,6 @@ export interface Subject {
   asked: string; // URL that gave the answer
   context?: Context; // whose prediction it is
   sealed?: string; // the seal by which the client asked
-  loaded?: Loaded; // of the service
   target?: Target; // who answered
 }
 
@@ -77,8 +76,8 @@ export class Filler {
 
   /** The URL, if it is on the host of the model server that answered. */
   #own(url: URL | undefined): URL | undefined {
-    const { loaded, target } = this.#about;
-    return url && target?.url && targetAt(url, loaded) !== undefined ? url : undefined;
+    const { target } = this.#about;
+    return url && target?.url && isSameOrigin(url, target.url) ? url : undefined;
   }
 
   /**
@@ -162,9 +161,8 @@ export class Filler {
   /** A seal of the same prediction is the same in every answer. */
   #seal(purpose: Purpose, more: Partial<Context>): Promise<string | undefined> {
     const { context } = this.#about;
-    const c = context?.c ?? this.#p.entry.client;
     const t = context?.t ?? Math.floor(Date.now() / 1000);
     const x = context?.x ?? t + validS;
-    return seal(this.#p.env, { ...context, c, t, x, l: "", m: "", ...more, p: purpose });
+    return seal(this.#p.env, { ...context, t, x, l: "", m: "", ...more, p: purpose });
   }
 }

@@ -27,9 +27,11 @@ export function isReplicate(url: URL, base: string): boolean {
   return url.protocol === "https:" && url.port === "" && replicateHost.test(url.hostname);
 }
 
+export const isSameOrigin = (url: URL, other: string) => parsed(other)?.origin === url.origin;
+
 /** The service's target on the URL's host, the named variant first. */
 export function targetAt(url: URL, loaded: Loaded | undefined, variant = ""): Target | undefined {
-  const there = loaded?.plan.targets.filter((target) => parsed(target.url)?.origin === url.origin) ?? [];
+  const there = loaded?.plan.targets.filter((target) => isSameOrigin(url, target.url)) ?? [];
   return there.find(({ name }) => name === variant) ?? there[0];
 }
 

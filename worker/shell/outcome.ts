@@ -123,8 +123,17 @@ export async function documentOf(p: Passage, service: string): Promise<Loaded | 
   return keys && (await p.rollouts.find(keys, p.env, p.ctx)).loaded;
 }
 
-/** Whose a prediction is that this isolate does not know, by what it ran on. */
-export async function attributed(p: Passage, facts: Facts): Promise<Context | undefined> {
+/** Records an end behind the answer's back whose prediction another isolate made. */
+export function recordStranger(p: Passage, facts: Facts, ended: Ended, status: number): void {
+  const find = async () => {
+    const context = await attributed(p, facts);
+    if (context) recordEnd(p, context, endOf(facts, ended, status));
+  };
+  p.ctx.waitUntil(find().catch((error: unknown) => log("point", { error: String(error), prediction: facts.id })));
+}
+
+/** Whose a prediction is, by what it ran on. */
+async function attributed(p: Passage, facts: Facts): Promise<Context | undefined> {
   const lookup = p.core.resolveVersion(facts.version);
   const named: Partial<Aliased> =
     typeof lookup === "string" ? await p.rollouts.alias(lookup, p.env, p.ctx) : { keys: lookup };

@@ -27,6 +27,7 @@ export async function byPrediction(p: Passage): Promise<Response> {
   if (context === undefined) return toReplicate(p);
   p.context = context;
   if (context.p === "prediction") p.sealed = sealed;
+  if (context.l) p.asked = true; // whatever fails, it is nothing to pass to Replicate
   const loaded = await admitted(p, context);
   const asked = home(p, context, loaded) ?? replicateBase(p.env) + rest + queryOf(p.url);
   return fetched(p, leadingTo(p, asked, loaded));
@@ -61,6 +62,7 @@ function home(p: Passage, context: Context, loaded: Loaded | undefined): string 
 
 /** A URL that was sealed into an answer: a stream, or something on a model server's host. */
 export async function bySealedURL(p: Passage): Promise<Response> {
+  p.asked = true; // whatever fails, it is nothing to pass to Replicate
   const context = await unsealURL(p);
   const { m: method = "", l: asked = "" } = context;
   const methods = method === "" ? ["GET", "HEAD"] : [method];
@@ -102,8 +104,8 @@ function leadingTo(p: Passage, asked: string, loaded: Loaded | undefined): Sourc
   } else if (!target) {
     throw new Refusal(404, `what this seal leads to is no longer a target of ${context?.s || "any service"}`);
   }
-  const shape = route.shape || (context?.p === "at" ? Shape.prediction : Shape.none);
-  return { asked, shape, loaded, target };
+  const isPrediction = context?.p === "at" && context.i; // not a redirect of another service's
+  return { asked, shape: isPrediction ? Shape.prediction : route.shape, target };
 }
 
 function fetched(p: Passage, source: Source): Promise<Response> {

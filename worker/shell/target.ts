@@ -10,6 +10,7 @@ import type { Target, Use } from "./core.ts";
 import { replicateBase } from "./env.ts";
 import { isEventStream } from "./events.ts";
 import type { Passage } from "./passage.ts";
+import { waitS } from "./prefer.ts";
 import { dress } from "./secrets.ts";
 import { queryOf, requestHeaders, targetURL } from "./upstream.ts";
 import { lengthOf } from "./watch.ts";
@@ -40,7 +41,7 @@ export async function tryTarget(p: Passage, use: Use, told: Told): Promise<Try> 
   const attempt = await ask(p, to, headers, body, { limitMS: limitOf(p, target), encoded }, async (response) => {
     tried.answeredAt = Date.now();
     if (route.shape !== Shape.none) {
-      tried.read = await readAnswer(p, response, { asked: to, shape: route.shape, loaded: told.loaded, target });
+      tried.read = await readAnswer(p, response, { asked: to, shape: route.shape, target });
     } else if (isSmall(response, encoded)) {
       tried.bytes = await response.arrayBuffer();
     }
@@ -62,18 +63,11 @@ function isSmall(response: Response, encoded: boolean): boolean {
   return encoded || !headers.has("content-encoding"); // of which the length is not known
 }
 
-const defaultWaitS = 60; // of Prefer: wait, as Replicate's
 const graceMS = 10_000; // for Replicate to answer after the client's wait
 
 /** How long the target has until its answer begins. A create that waits for its end has as long as it wants to wait. */
 function limitOf({ route, request }: Passage, { timeoutMS }: Target): number {
   if (timeoutMS === 0 || !route.creates) return timeoutMS;
-  const wait = waitS(request.headers.get("prefer") ?? "");
+  const wait = waitS(request.headers);
   return wait === undefined ? timeoutMS : wait * 1_000 + graceMS;
-}
-
-/** The seconds that a Prefer header asks to wait for the prediction's end. */
-export function waitS(prefer: string): number | undefined {
-  const found = /(?:^|[,;\s])wait(?:\s*=\s*"?(\d+))?/i.exec(prefer);
-  return found ? Number(found[1] ?? defaultWaitS) : undefined;
 }
