@@ -28,10 +28,10 @@ func (h *XXH64) WriteString(s string) {
 	}
 	n := int(h.total % stripeBytes)
 	h.total += uint64(len(s))
-	for i := 0; i < len(s); i++ {
-		h.held[n] = s[i]
-		n++
-		if n == stripeBytes {
+	for s != "" {
+		copied := copy(h.held[n:], s)
+		s = s[copied:]
+		if n += copied; n == stripeBytes {
 			h.stripe()
 			n = 0
 		}
@@ -50,7 +50,9 @@ func round(lane, word uint64) uint64 {
 
 // word reads eight held bytes, the lowest first.
 func (h *XXH64) word(at int) uint64 {
-	return uint64(h.half(at)) | uint64(h.half(at+4))<<32
+	b := h.held[at : at+8]
+	return uint64(b[0]) | uint64(b[1])<<8 | uint64(b[2])<<16 | uint64(b[3])<<24 |
+		uint64(b[4])<<32 | uint64(b[5])<<40 | uint64(b[6])<<48 | uint64(b[7])<<56
 }
 
 func (h *XXH64) half(at int) uint32 {

@@ -250,13 +250,13 @@ func (e *Editor) keep() {
 	}
 	comma := -1
 	if stands && !due {
-		if comma = lean.IndexByte(e.held, ','); comma >= 0 {
+		if comma = lean.IndexByte(view(e.held), ','); comma >= 0 {
 			e.held = append(e.held[:comma], e.held[comma+1:]...)
 		}
 	}
 	e.letGo()
 	if stands && !due && comma < 0 {
-		at := e.frames.at + lean.IndexByte(e.chunk[e.frames.at:], ',')
+		at := e.frames.at + lean.IndexByte(view(e.chunk[e.frames.at:]), ',')
 		e.frames.copyTo(at)
 		e.frames.skipTo(at + 1)
 	}
