@@ -80,8 +80,8 @@ func (p *pair) answer(body []byte, shape uint32, chunks [][]byte) {
 	handle, _ := p.ask("open_answer", nil, shape)
 	for _, chunk := range chunks {
 		p.ask("push_answer", chunk, handle, uint32(len(chunk)))
-		p.ask("answer_facts", nil, handle)
 	}
+	p.ask("answer_facts", nil, handle)
 	p.ask("close_answer", nil, handle)
 	if len(body) <= int(p.wasm.inputBytes) {
 		_, output := p.ask("answer", body, uint32(len(body)), shape)

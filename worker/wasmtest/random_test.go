@@ -195,8 +195,10 @@ func (p *pair) request(w world, held *[]uint32) {
 	body := w.body()
 	p.find(body, w.chunks(body))
 	p.edit(body, w.pick("", "acme/flux", "\"\n\xff"), edits[w.IntN(len(edits))], w.chunks(body))
-	answer := w.answer()
-	p.answer(answer, 1+w.Uint32N(3), w.chunks(answer))
+	if w.IntN(4) == 0 {
+		answer := w.answer()
+		p.answer(answer, 1+w.Uint32N(3), w.chunks(answer))
+	}
 }
 
 // TestRandom: module and native core agree on 100,000 random requests.
