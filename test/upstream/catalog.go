@@ -22,6 +22,8 @@ type Version struct {
 	Streams  bool     `json:"streams"`  // has urls.stream, and a list of tokens as output
 	Required []string `json:"required"` // keys that input must have
 	Behavior Behavior `json:"behavior"`
+
+	MediaType string `json:"media_type"` // e.g. image/png: output is a file of that type, as a data URL that holds the text
 }
 
 // Model says what is particular about a Replicate model.

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -117,6 +118,10 @@ func outputTokens(v *version, input json.RawMessage, size int) []string {
 	}
 	if length < size {
 		tokens = append(tokens, strings.Repeat(".", size-length))
+	}
+	if v.MediaType != "" {
+		file := []byte(strings.Join(tokens, ""))
+		return []string{"data:" + v.MediaType + ";base64," + base64.StdEncoding.EncodeToString(file)}
 	}
 	return tokens
 }

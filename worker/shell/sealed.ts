@@ -98,10 +98,11 @@ async function admitted(p: Passage, context: Context): Promise<Loaded | undefine
 function leadingTo(p: Passage, asked: string, loaded: Loaded | undefined): Source {
   const { context, route } = p;
   const url = parsed(asked);
-  let target = url && targetAt(url, loaded, context?.v);
-  if (url && isReplicate(url, replicateBase(p.env))) {
-    target ??= loaded?.plan.targets.find(({ name, url: other }) => name === context?.v && other === "");
-  } else if (!target) {
+  const ofReplicate = url !== undefined && isReplicate(url, replicateBase(p.env));
+  const whose = loaded?.plan.targets.find(({ name }) => name === context?.v);
+  // A model server may be on the host of the gateway before Replicate.
+  const target = ofReplicate && whose?.url === "" ? whose : url && targetAt(url, loaded, context?.v);
+  if (!ofReplicate && !target) {
     throw new Refusal(404, `what this seal leads to is no longer a target of ${context?.s || "any service"}`);
   }
   const isPrediction = context?.p === "at" && context.i; // not a redirect of another service's
