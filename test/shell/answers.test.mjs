@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { readAnswer } from "../../worker/shell/answers.ts";
-import { Action, Shape, SlotKind } from "../../worker/shell/core.ts";
+import { Action, Shape, SlotKind, Trap } from "../../worker/shell/core.ts";
 import { Refusal } from "../../worker/shell/refusal.ts";
 import { seal, unseal } from "../../worker/shell/seal.ts";
 import { bySealedURL, byPrediction } from "../../worker/shell/sealed.ts";
@@ -235,6 +235,21 @@ test("what holds nothing of Perch's is not even read", async () => {
     const read = await readAnswer(p, response, { asked: `${api}/predictions`, shape });
     assert.equal(response.bodyUsed, false);
     assert.deepEqual(await (await read.pass()).json(), { urls: urls("x") });
+  }
+});
+
+test("an answer with nothing in it, or no JSON after all, passes as it came", async () => {
+  core.answerWhole = () => {
+    throw new Trap("the core failed");
+  };
+  try {
+    for (const text of ["", "{", "\u00e9"]) {
+      const { answer, read } = await create(json(text));
+      assert.equal(await answer.text(), text);
+      assert.deepEqual([read.isWhole, read.ended], [true, ""]);
+    }
+  } finally {
+    core.answerWhole = answerWhole;
   }
 });
 

@@ -56,13 +56,15 @@ export async function readAnswer(p: Passage, response: Response, source: Source)
   return read;
 }
 
+type Reader = ReadableStreamDefaultReader<Uint8Array>;
+
 export class Read {
   /** Of a prediction's answer, once its body has ended. */
   facts?: Facts;
   /** How its prediction ended, as far as facts tell. */
   ended: Ended | "" = "";
-  #held: Uint8Array[] = [];
-  #rest?: ReadableStreamDefaultReader<Uint8Array>; // what is beyond wholeBytes
+  #held?: Uint8Array[]; // of a body that is read
+  #rest?: Reader; // what is beyond wholeBytes
   #whole?: Answered;
   #listed: Facts[] = []; // of predictions that this isolate knows
 
@@ -78,26 +80,29 @@ export class Read {
 
   /** Nothing of the body is still to come. */
   get isWhole(): boolean {
-    return this.#held.length > 0 && this.#rest === undefined;
+    return this.#held !== undefined && this.#rest === undefined;
   }
 
   async begin(): Promise<void> {
-    await this.#hold();
+    const held = (this.#held = await this.#hold());
     if (this.#rest) return;
-    this.#whole = unlessTrapped(() => this.#p.core.answerWhole(this.#source.shape, join(this.#held)));
+    this.#whole = unlessTrapped(() => this.#p.core.answerWhole(this.#source.shape, join(held)));
     const told = this.#whole;
     if (told) unlessTrapped(() => this.#learn(told));
   }
 
-  async #hold(): Promise<void> {
+  /** Reads the body, or a little more than wholeBytes of it. */
+  async #hold(): Promise<Uint8Array[]> {
     const reader = (this.#response.body as ReadableStream<Uint8Array>).getReader();
+    const held: Uint8Array[] = [];
     for (let bytes = 0; bytes <= wholeBytes;) {
       const { done, value } = await reader.read();
-      if (done) return;
-      this.#held.push(value);
+      if (done) return held;
+      held.push(value);
       bytes += value.length;
     }
     this.#rest = reader;
+    return held;
   }
 
   #learn({ facts, listed }: { facts: Facts; listed: Facts[] }): void {
@@ -129,9 +134,9 @@ export class Read {
 
   async #body(filler: Filler, context: Context | undefined): Promise<Response> {
     const response = this.#response;
-    if (this.#held.length === 0) return new Response(response.body, response);
-    if (this.#rest) return withBody(response, this.#stream(this.#rest, filler, context));
+    if (this.#held === undefined) return new Response(response.body, response);
     const bytes = join(this.#held);
+    if (this.#rest) return withBody(response, this.#stream(bytes, this.#rest, filler, context));
     const frames = this.#whole?.frames ?? [bytes];
     const slots = frames.filter(isSlot);
     filler.prepare(slots);
@@ -143,8 +148,8 @@ export class Read {
   }
 
   /** The body as it comes, filled in. A client that goes away ends the reading. */
-  #stream(rest: ReadableStreamDefaultReader<Uint8Array>, filler: Filler, context: Context | undefined): ReadableStream {
-    const pieces = this.#pieces(rest, filler, context);
+  #stream(held: Uint8Array, rest: Reader, filler: Filler, context: Context | undefined): ReadableStream {
+    const pieces = this.#pieces(held, rest, filler, context);
     return new ReadableStream<Uint8Array>(
       {
         async pull(to) {
@@ -160,11 +165,11 @@ export class Read {
     );
   }
 
-  async *#pieces(rest: ReadableStreamDefaultReader<Uint8Array>, filler: Filler, context: Context | undefined) {
+  async *#pieces(held: Uint8Array, rest: Reader, filler: Filler, context: Context | undefined) {
     const answer = unlessTrapped(() => this.#p.core.answer(this.#source.shape));
     const push = (chunk: Uint8Array) => answer?.push(chunk) ?? [chunk];
     try {
-      yield* filled(push(join(this.#held)), filler);
+      yield* filled(push(held), filler);
       for (let next = await rest.read(); !next.done; next = await rest.read()) yield* filled(push(next.value), filler);
       yield* filled(answer?.close() ?? [], filler);
       if (answer) unlessTrapped(() => this.#learn({ facts: answer.facts(), listed: answer.listed() }));
