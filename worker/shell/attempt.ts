@@ -59,19 +59,16 @@ export async function ask(
   }
 }
 
-/** Has the upstream that is being asked know when the client goes away. */
-export function followClient(p: Passage): void {
+/**
+ * Has the upstream that is being asked know when the client goes away. The work
+ * goes on to its end all the same: what it holds is given back, and it is recorded.
+ */
+export function followClient(p: Passage, work?: Promise<unknown>): void {
   p.request.signal.addEventListener("abort", () => {
     p.gone = true;
     p.call?.abort();
+    if (work) p.ctx.waitUntil(work.catch(() => undefined));
   });
-}
-
-/** Has the work go on to its end even if the client goes away: what it holds is given back, and it is recorded. */
-export function persist<T>(p: Passage, work: Promise<T>): Promise<T> {
-  const nothing = () => undefined;
-  p.ctx.waitUntil(work.then(nothing, nothing));
-  return work;
 }
 
 async function failureOf(p: Passage, error: unknown, late: boolean): Promise<Failure> {

@@ -1,7 +1,6 @@
 // Routed requests: service, decision, target, answer.
 
 import type { Told } from "./answers.ts";
-import { followClient } from "./attempt.ts";
 import { Unfit } from "./body.ts";
 import { choose } from "./choose.ts";
 import { Edit } from "./core.ts";
@@ -34,7 +33,6 @@ export async function byService(p: Passage, keys: ServiceKeys): Promise<Response
   await enter(p, loaded);
   const choice = choose(p, loaded);
   if (choice.edit !== Edit.none && p.body.encoded) return unrouted(p, "body-encoded");
-  followClient(p);
   try {
     return await toClient(p, loaded, choice, await answered(p, loaded, choice));
   } catch (error) {

@@ -1,7 +1,7 @@
 // The worker around a routing core: it asks the core where a request belongs,
 // and carries bytes there and back.
 
-import { persist } from "./attempt.ts";
+import { followClient } from "./attempt.ts";
 import { Body } from "./body.ts";
 import { health, variant } from "./control.ts";
 import { Action, Endpoint, Shape, Trap } from "./core.ts";
@@ -89,9 +89,9 @@ function dispatch(p: Passage): Promise<Response> | Response {
     case Action.variant:
       return variant(p);
     case Action.service:
-      return p.route.keys ? persist(p, byService(p, p.route.keys)) : unrouted(p, "no-rollout");
+      return p.route.keys ? followed(p, byService(p, p.route.keys)) : unrouted(p, "no-rollout");
     case Action.version:
-      return persist(p, byVersion(p));
+      return followed(p, byVersion(p));
     case Action.webhook:
       return relay(p);
     case Action.prediction:
@@ -100,4 +100,9 @@ function dispatch(p: Passage): Promise<Response> | Response {
       return bySealedURL(p);
   }
   return problem(404, "Not found", "Perch serves /v1/… and the services that it was given; this path belongs to none");
+}
+
+function followed(p: Passage, work: Promise<Response>): Promise<Response> {
+  followClient(p, work);
+  return work;
 }
