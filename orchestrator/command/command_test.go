@@ -162,7 +162,7 @@ func (f *fakeSource) Query(ctx context.Context, sql string) ([]cloudflare.Row, e
 	}
 	for variant, a := range map[string]arm{"canary": f.canary, "stable": f.stable} {
 		if a.rows > 0 {
-			rows = append(rows, cloudflare.Row{"variant": variant, "total_rows": number(a.rows), "ok_rows": number(a.rows - a.errors),
+			rows = append(rows, cloudflare.Row{"variant": variant, "total_rows": number(a.rows), "ok_rows": number(a.rows - a.errors), "skipped_rows": number(0),
 				"requests": number(a.rows), "errors": number(a.errors), "p50": number(a.p95 / 2), "p95": number(a.p95)})
 		}
 	}

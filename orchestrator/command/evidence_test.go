@@ -40,13 +40,13 @@ func TestWholeSeconds(t *testing.T) {
 }
 
 func TestAddUnits(t *testing.T) {
-	requests := cloudflare.Row{"total_rows": "12", "ok_rows": "0", "requests": json.Number("120"), "errors": json.Number("120"), "p50": nil, "p95": nil}
+	requests := cloudflare.Row{"total_rows": "12", "ok_rows": "0", "skipped_rows": "4", "requests": json.Number("120"), "errors": json.Number("120"), "p50": nil, "p95": nil}
 	predictions := cloudflare.Row{"total_rows": "3", "requests": json.Number("30"), "errors": json.Number("10"), "open": "70", "total_p95": json.Number("900"), "predict_p95": nil}
 	var arm judge.Arm
 	require.NoError(t, addRequests(requests, &arm))
-	require.Equal(t, judge.Arm{Rows: 12, Requests: 120, Errors: 120}, arm, "quantiles of nothing are no numbers")
+	require.Equal(t, judge.Arm{Rows: 12, Skipped: 4, Requests: 120, Errors: 120}, arm, "quantiles of nothing are no numbers")
 	require.NoError(t, addPredictions(predictions, &arm))
-	require.Equal(t, judge.Arm{Rows: 15, Requests: 150, Errors: 130, Open: 70, TotalP95MS: 900}, arm)
+	require.Equal(t, judge.Arm{Rows: 15, Skipped: 4, Requests: 150, Errors: 130, Open: 70, TotalP95MS: 900}, arm)
 	delete(requests, "errors")
 	require.ErrorContains(t, addRequests(requests, &arm), "errors")
 }

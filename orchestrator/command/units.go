@@ -28,17 +28,20 @@ const never = 4294967295
 
 // requestsQuery asks for the requests without a prediction, and for the
 // latencies of all: time to the first byte is the request's, whatever it made.
+// What a breaker kept from its variant is told beside them.
 func (u units) requestsQuery() string {
 	ok := fmt.Sprintf("%s = '%s'", telemetry.Outcome, telemetry.OutcomeOK)
-	alone := fmt.Sprintf("%s = ''", telemetry.Prediction)
+	counts := fmt.Sprintf("%s != '%s'", telemetry.Outcome, telemetry.OutcomeExcluded)
+	alone := fmt.Sprintf("%s = '' AND %s", telemetry.Prediction, counts)
+	skipped := fmt.Sprintf("%s = '%s'", telemetry.ErrorClass, telemetry.ClassBreaker)
 	return fmt.Sprintf(`SELECT %s AS variant, countIf(%s) AS total_rows, sumIf(%s, %s) AS requests, sumIf(%s, %s AND %s = '%s') AS errors, `+
-		`countIf(%s) AS ok_rows, %s AS p50, %s AS p95 FROM %s `+
-		`WHERE %s = '%s' AND %s = '%s' AND %s = '%s' AND %s = '%s' AND %s != '%s' `+
+		`countIf(%s) AS ok_rows, countIf(%s) AS skipped_rows, %s AS p50, %s AS p95 FROM %s `+
+		`WHERE %s = '%s' AND %s = '%s' AND %s = '%s' AND %s = '%s' AND (%s OR %s) `+
 		`AND timestamp >= toDateTime(%d) AND timestamp < toDateTime(%d) GROUP BY variant`,
 		telemetry.Variant, alone, telemetry.SampleInterval, alone, telemetry.SampleInterval, alone, telemetry.Outcome, telemetry.OutcomeError,
-		ok, quantile("0.5", telemetry.FirstByteMS, ok, telemetry.SampleInterval), quantile("0.95", telemetry.FirstByteMS, ok, telemetry.SampleInterval), u.dataset,
+		ok, skipped, quantile("0.5", telemetry.FirstByteMS, ok, telemetry.SampleInterval), quantile("0.95", telemetry.FirstByteMS, ok, telemetry.SampleInterval), u.dataset,
 		telemetry.Service, u.service, telemetry.Rollout, u.rollout, telemetry.Kind, telemetry.KindRequest,
-		telemetry.Reason, telemetry.ReasonPercentage, telemetry.Outcome, telemetry.OutcomeExcluded,
+		telemetry.Reason, telemetry.ReasonPercentage, counts, skipped,
 		u.from, u.to)
 }
 
@@ -88,14 +91,14 @@ func quantile(level string, column telemetry.Column, condition string, weight te
 
 // addRequests adds a row of requestsQuery to its arm.
 func addRequests(row cloudflare.Row, a *judge.Arm) error {
-	var n struct{ rows, okRows, requests, errors, p50, p95 float64 }
+	var n struct{ rows, okRows, skipped, requests, errors, p50, p95 float64 }
 	err := floats(row, map[string]*float64{
-		"total_rows": &n.rows, "ok_rows": &n.okRows, "requests": &n.requests, "errors": &n.errors, "p50": &n.p50, "p95": &n.p95,
+		"total_rows": &n.rows, "ok_rows": &n.okRows, "skipped_rows": &n.skipped, "requests": &n.requests, "errors": &n.errors, "p50": &n.p50, "p95": &n.p95,
 	})
 	if err != nil {
 		return err
 	}
-	a.Rows, a.OKRows = a.Rows+int64(n.rows), a.OKRows+int64(n.okRows)
+	a.Rows, a.OKRows, a.Skipped = a.Rows+int64(n.rows), a.OKRows+int64(n.okRows), int64(n.skipped)
 	a.Requests, a.Errors = a.Requests+n.requests, a.Errors+n.errors
 	if n.okRows > 0 { // or else they are quantiles of nothing
 		a.P50MS, a.P95MS = n.p50, n.p95

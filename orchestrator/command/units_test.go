@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ import (
 type point struct {
 	second                                           int
 	variant, kind, outcome, reason, rollout, id, end string
-	service                                          string
+	service, class                                   string
 	firstByteMS, totalMS, predictMS                  float64
 }
 
@@ -86,7 +87,7 @@ func (l *ledger) writeOne(p point) {
 	}
 	texts := map[telemetry.Column]string{
 		telemetry.Service: p.service, telemetry.Variant: p.variant, telemetry.Kind: p.kind, telemetry.Outcome: p.outcome,
-		telemetry.Reason: p.reason, telemetry.Rollout: p.rollout, telemetry.Prediction: p.id, telemetry.Ended: p.end,
+		telemetry.Reason: p.reason, telemetry.Rollout: p.rollout, telemetry.Prediction: p.id, telemetry.Ended: p.end, telemetry.ErrorClass: p.class,
 	}
 	numbers := map[telemetry.Column]float64{telemetry.FirstByteMS: p.firstByteMS, telemetry.TotalMS: p.totalMS, telemetry.PredictMS: p.predictMS}
 	blobs, doubles := make([]string, 14), make([]float64, 9)
@@ -141,6 +142,7 @@ func (p point) with(change func(*point)) point {
 // second and in the second one.
 func TestUnitsCountedOnce(t *testing.T) {
 	failed := func(p *point) { p.outcome = telemetry.OutcomeError }
+	skip := func(p *point) { p.outcome, p.class = telemetry.OutcomeExcluded, telemetry.ClassBreaker }
 	polled := func(p *point) { p.reason, p.rollout = telemetry.ReasonPolled, "r2" }
 	const succeeded, fail, aborted, canceled = telemetry.EndedSucceeded, telemetry.EndedFailed, telemetry.EndedAborted, telemetry.EndedCanceled
 	type count struct{ units, errors, open float64 }
@@ -160,8 +162,9 @@ func TestUnitsCountedOnce(t *testing.T) {
 		{"one whose end nobody has seen", []point{made(0, "canary", "a")}, count{0, 0, 1}, count{}},
 		{"one that stable rescued and the client cancelled", []point{made(0, "canary", "a").with(failed), ended(1, "canary", "a", canceled)}, count{1, 1, 0}, count{}},
 		{"one that stable rescued", []point{made(0, "canary", "a").with(failed), ended(1, "canary", "a", succeeded)}, count{1, 1, 0}, count{}},
-		{"one that the breaker kept from the canary", []point{made(0, "canary", "a").with(func(p *point) { p.outcome = telemetry.OutcomeExcluded }),
+		{"one that the breaker kept from the canary", []point{made(0, "canary", "a").with(skip),
 			ended(0, "canary", "a", fail)}, count{}, count{}},
+		{"one without a prediction that the breaker kept from the canary", []point{made(0, "canary", "").with(skip)}, count{}, count{}},
 		{"a bare poll, whose alias names another variant", []point{made(0, "canary", "a"), ended(0, "stable", "a", fail).with(polled)}, count{1, 1, 0}, count{}},
 		{"a bare poll of what Perch did not make", []point{ended(0, "canary", "a", fail).with(func(p *point) { p.reason = telemetry.ReasonPolled })}, count{}, count{}},
 		{"an end whose request was sampled away", []point{ended(0, "canary", "a", fail)}, count{1, 1, 0}, count{}},
@@ -195,6 +198,10 @@ func TestUnitsCountedOnce(t *testing.T) {
 	arm := l.window(0, 1).Canary
 	require.Equal(t, []float64{100, 2000, 1500}, []float64{arm.P95MS, arm.TotalP95MS, arm.PredictP95MS})
 	require.EqualValues(t, 1, arm.OKRows)
+	for i, c := range cases {
+		l.x.service.Name = fmt.Sprintf("acme/case%d", i)
+		require.EqualValues(t, strings.Contains(c.name, "breaker"), l.window(0, 1).Canary.Skipped == 1, c.name)
+	}
 	l.x.service.Name = "acme/case3"
 	require.Zero(t, l.window(5, 9).Canary)
 }

@@ -87,8 +87,11 @@ type Arm struct {
 	Requests float64
 	Errors   float64 // requests and predictions that failed, or that stable rescued
 	Open     float64 // predictions made in the window whose end nobody has seen yet
-	P50MS    float64 // time to the first byte of successes, milliseconds
-	P95MS    float64
+	// Skipped are rows of requests that a breaker kept from the variant after a run
+	// of failures. They are no units: how they would have ended is not known.
+	Skipped int64
+	P50MS   float64 // time to the first byte of successes, milliseconds
+	P95MS   float64
 	// Of predictions that succeeded, milliseconds; 0 where none said.
 	TotalP95MS   float64 // from creation to end
 	PredictP95MS float64 // the model's own time
@@ -144,7 +147,10 @@ type Metric struct {
 	Canary     float64 `json:"canary"`
 	Stable     float64 `json:"stable"`
 	CanaryRows int64   `json:"canary_rows"`
-	StableRows int64   `json:"stable_rows"`
+	// CanarySkipped are the rows that a breaker kept from the canary: for a rollback
+	// they make up for rows that are missing, never for a promotion.
+	CanarySkipped int64 `json:"canary_skipped,omitempty"`
+	StableRows    int64 `json:"stable_rows"`
 	// RollbackAbove and PromoteUpTo are the limits that both parts amount to.
 	RollbackAbove float64 `json:"rollback_above"`
 	PromoteUpTo   float64 `json:"promote_up_to"`

@@ -63,7 +63,7 @@ func (in Input) metrics() []Metric {
 	}{{WindowRecent, in.Evidence.Recent}, {WindowStep, in.Evidence.Step}} {
 		c, s := w.window.Canary, w.window.Stable
 		metrics = append(metrics, in.metric(Metric{Name: Errors, Window: w.name, Canary: c.ErrorRate(), Stable: s.ErrorRate(),
-			CanaryRows: c.Rows, StableRows: s.Rows}, in.Rollback.Errors, in.Promote.Errors))
+			CanaryRows: c.Rows, CanarySkipped: c.Skipped, StableRows: s.Rows}, in.Rollback.Errors, in.Promote.Errors))
 		if !in.alone() {
 			metrics = append(metrics, in.metric(Metric{Name: LatencyP95, Window: w.name, Canary: c.P95MS, Stable: s.P95MS,
 				CanaryRows: c.OKRows, StableRows: s.OKRows}, in.Rollback.LatencyP95, in.Promote.LatencyP95))
@@ -83,7 +83,9 @@ func (in Input) metric(m Metric, rollback, promote Limit) Metric {
 	comparable := m.StableRows >= in.MinRequests
 	canJudge := m.CanaryRows >= in.MinRequests && m.CanaryRows > 0
 	m.Enough = canJudge && (comparable || rollback.Relative == 0 && promote.Relative == 0)
-	m.Breach = canJudge && (comparable || rollback.Relative == 0) && m.Canary > m.RollbackAbove
+	// Where a canary fails so much that the breaker opens, too few rows come in.
+	canRollBack := m.CanaryRows+m.CanarySkipped >= in.MinRequests && m.CanaryRows > 0
+	m.Breach = canRollBack && (comparable || rollback.Relative == 0) && m.Canary > m.RollbackAbove
 	m.Within = canJudge && (comparable || promote.Relative == 0) && m.Canary <= m.PromoteUpTo
 	return m
 }
@@ -134,6 +136,9 @@ func (in Input) whyHold(metrics []Metric) string {
 		if open := in.Evidence.Step.Canary.Open; open > 0 {
 			text += fmt.Sprintf(", and how %s ended is not known yet", FormatCount(int64(open), "prediction"))
 		}
+		if skipped := in.Evidence.Step.Canary.Skipped; skipped > 0 {
+			text += fmt.Sprintf("; the breaker has kept %s from it", FormatCount(skipped, "row"))
+		}
 		reasons = append(reasons, text)
 	}
 	for _, m := range metrics {
@@ -150,8 +155,12 @@ func (in Input) whyHold(metrics []Metric) string {
 }
 
 func (in Input) breachReason(m Metric) string {
+	rows := FormatCount(m.CanaryRows, "row")
+	if m.CanarySkipped > 0 {
+		rows += fmt.Sprintf(" and %d that the breaker kept from it", m.CanarySkipped)
+	}
 	text := fmt.Sprintf("%s of the canary, %s in %s of %s, is above the rollback limit %s",
-		title(m.Name), FormatMetric(m.Name, m.Canary), FormatCount(m.CanaryRows, "row"), in.windowTitle(m.Window), FormatMetric(m.Name, m.RollbackAbove))
+		title(m.Name), FormatMetric(m.Name, m.Canary), rows, in.windowTitle(m.Window), FormatMetric(m.Name, m.RollbackAbove))
 	if in.alone() {
 		return text + "; at 100 % there is no stable traffic to compare with"
 	}

@@ -114,6 +114,9 @@ func (s *scenario) read(t *testing.T, line string) {
 func readArm(t *testing.T, w *Window, words []string) {
 	rows, errors := number(t, words[1]), number(t, words[2])
 	arm := Arm{Rows: int64(rows), OKRows: int64(rows - errors), Requests: rows, Errors: errors, P95MS: number(t, words[3])}
+	if len(words) > 4 && words[4] == "skipped" {
+		arm.Skipped = int64(number(t, words[5]))
+	}
 	if words[0] == "canary" {
 		w.Canary = arm
 	} else {

@@ -88,6 +88,7 @@ type Arm struct {
 	// Open predictions have not been seen to end. The times are of predictions
 	// that succeeded, 0 where none said.
 	Open         float64 `json:"open_predictions,omitempty"`
+	SkippedRows  int64   `json:"skipped_rows,omitempty"` // that a breaker kept from the variant
 	TotalP95MS   float64 `json:"prediction_total_p95_ms,omitempty"`
 	PredictP95MS float64 `json:"predict_p95_ms,omitempty"`
 }
@@ -104,7 +105,7 @@ func newWindow(w judge.Window) Window {
 	arm := func(a judge.Arm) Arm {
 		return Arm{Rows: a.Rows, Requests: a.Requests, PerSecond: w.Rate(a), Errors: a.Errors,
 			ErrorRate: a.ErrorRate(), P50MS: a.P50MS, P95MS: a.P95MS,
-			Open: a.Open, TotalP95MS: a.TotalP95MS, PredictP95MS: a.PredictP95MS}
+			Open: a.Open, SkippedRows: a.Skipped, TotalP95MS: a.TotalP95MS, PredictP95MS: a.PredictP95MS}
 	}
 	return Window{From: w.From, To: w.To, Canary: arm(w.Canary), Stable: arm(w.Stable)}
 }
