@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,33 @@ func TestResentBodies(t *testing.T) {
 			}
 			require.Empty(t, entries[1].Header.Get("x-perch-variant"))
 			require.Equal(t, entries[0].Header.Get("traceparent"), entries[1].Header.Get("traceparent"))
+		})
+	}
+}
+
+// TestEarlyRefusal: a canary that refuses a body before it has come does not keep
+// stable from getting all of it.
+func TestEarlyRefusal(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	d := w.httpRollout("qwen", 10_000)
+	d.Targets[1].URL = w.unread(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) })
+	w.write(d)
+	for _, first := range []int{10, 100_000, 500_000} {
+		t.Run(strconv.Itoa(first), func(t *testing.T) {
+			w.upstream.ClearLog()
+			body, writer := io.Pipe()
+			go func() {
+				_, _ = io.WriteString(writer, pad(first)) // the reading end fails the test
+				time.Sleep(300 * time.Millisecond)        // the client is slow; the refusal comes meanwhile
+				_, _ = io.WriteString(writer, pad(600_000-first))
+				writer.Close()
+			}()
+			response := w.open(call{Path: "/qwen/x", Headers: map[string]string{"x-user-id": "user"}}, body)
+			defer response.Body.Close()
+			require.Equal(t, 200, response.StatusCode)
+			require.Equal(t, document.Stable, response.Header.Get("x-perch-served-by"))
+			require.Len(t, w.upstream.Log(), 1)
+			require.EqualValues(t, 600_000, w.upstream.Log()[0].BodyBytes)
 		})
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"perch/shared/document"
 	"perch/shared/telemetry"
+	"perch/test/process"
 )
 
 // TestAnswersAreNotHeldBack: what a model server has sent reaches the client before
@@ -228,7 +229,8 @@ func (z *zeros) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestHugeBodies: 100 MB pass in both directions, of a service and of the rest of the API.
+// TestHugeBodies: 100 MB pass in both directions, of services and of the rest of the
+// API, and the worker's memory does not know it.
 func TestHugeBodies(t *testing.T) {
 	const size = 100 << 20
 	replicate := &world{T: t}
@@ -250,6 +252,8 @@ func TestHugeBodies(t *testing.T) {
 	d := w.httpRollout("own", 10_000)
 	d.Targets[1].URL = o
 	w.write(d)
+	before, err := process.PeakBytes(w.stack.Places[0].PID)
+	require.NoError(t, err)
 	for _, path := range []string{"/own/x", "/v1/files"} {
 		for _, chunked := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s chunked=%v", path, chunked), func(t *testing.T) {
@@ -272,6 +276,9 @@ func TestHugeBodies(t *testing.T) {
 			})
 		}
 	}
+	after, err := process.PeakBytes(w.stack.Places[0].PID)
+	require.NoError(t, err)
+	require.Less(t, after-before, int64(64<<20), "bodies are held")
 }
 
 // unread is a server that is handed bodies as they come, and returns its URL.

@@ -33,6 +33,7 @@ export async function ask(
   p.call = call;
   p.asked = true;
   let late = false;
+  let answers = false;
   const giveUp = () => {
     late = true;
     call.abort();
@@ -46,6 +47,8 @@ export async function ask(
       ? await fetch(new Request(to, p.request), init) // workerd copies it, but would not make it
       : await fetch(to, { ...init, method, body });
     if (p.body.refusal) throw p.body.refusal; // the upstream answers a body that was cut
+    answers = true;
+    if (response.status > 599) throw new Error(`status ${response.status}`); // no answer can be made of it
     await then?.(response);
     return { response, failure: Failure.none, call };
   } catch (error) {
@@ -53,7 +56,7 @@ export async function ask(
       call.abort();
       throw p.body.refusal;
     }
-    return { failure: await failureOf(p, error, late), call };
+    return { failure: await failureOf(p, error, { late, answers }), call };
   } finally {
     if (timer !== undefined) clearTimeout(timer);
   }
@@ -71,13 +74,18 @@ export function followClient(p: Passage, work?: Promise<unknown>): void {
   });
 }
 
-async function failureOf(p: Passage, error: unknown, late: boolean): Promise<Failure> {
+async function failureOf(
+  p: Passage,
+  error: unknown,
+  { late, answers }: { late: boolean; answers: boolean },
+): Promise<Failure> {
   if (late) return Failure.timeout;
   await turn(); // a client that went away ends its body before it is known to be gone
   if (p.gone) return Failure.clientGone;
-  // Errors of another kind come before anything is sent. The text may hold the URL.
-  const isWrongURL = error instanceof TypeError;
+  // A URL that cannot be asked is found before anything is sent; the text would hold it.
+  const isWrongURL = error instanceof TypeError && !answers;
   log("upstream", { error: isWrongURL ? error.name : String(error), trace: p.trace.id });
+  // What workerd says of a refused connection it says of a reset one too.
   return isWrongURL ? Failure.connect : Failure.reset;
 }
 
