@@ -23,8 +23,7 @@ type reader struct {
 	out   []byte
 	slots []filled
 	facts []string
-	raw   []byte // of the last slot
-	last  int    // where in out the last slot begins
+	last  int // where in out the last slot begins
 }
 
 // take reads the frames of a chunk.
