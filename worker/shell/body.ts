@@ -210,20 +210,28 @@ export class Body {
     const through = Number.isNaN(length) ? new IdentityTransformStream() : new FixedLengthStream(length);
     const write = async () => {
       const writer = through.writable.getWriter();
-      for (const chunk of this.#held) if (chunk.length > 0) await writer.write(chunk);
-      if (kept) {
-        for await (const chunk of this.#rest()) {
-          await writer.write(chunk);
-          if (this.#dropped) break;
-        }
-        if (this.#ended) return writer.close();
+      try {
+        for (const chunk of this.#held) if (chunk.length > 0) await writer.write(chunk);
+        if (kept) await this.#keepOn(writer);
+        if (this.#ended) return await writer.close();
+      } catch (error) {
+        return await writer.abort(error);
       }
       this.#drop();
       writer.releaseLock();
       await stream.pipeTo(through.writable); // without JavaScript
     };
-    this.#pump = write().catch((error: unknown) => through.writable.abort(error).catch(() => undefined));
+    // Whoever reads the stream sees the failure; here it has nobody to be told.
+    this.#pump = write().catch(() => undefined);
     return through.readable;
+  }
+
+  /** Sends what comes as long as it is kept. */
+  async #keepOn(writer: WritableStreamDefaultWriter<Uint8Array>): Promise<void> {
+    for await (const chunk of this.#rest()) {
+      await writer.write(chunk);
+      if (this.#dropped) return;
+    }
   }
 
   /** A stream of what was held and the rest, edited; the editor is closed however it ends. */
