@@ -151,12 +151,9 @@ func (e *Editor) hold(end int) {
 	if e.state != editGap {
 		gap = max(at, e.in(e.key))
 	}
-	e.held = appendSolid(e.held, e.chunk[at:gap])
+	e.held = append(appendSolid(e.held, e.chunk[at:gap]), e.chunk[gap:end]...)
 	if e.state == editHold && e.base+int64(end)-e.colon > e.limit() {
-		e.held = append(e.held, e.chunk[gap:end]...)
 		e.stay()
-	} else {
-		e.held = append(e.held, e.chunk[gap:end]...)
 	}
 	e.frames.skipTo(end)
 }
