@@ -231,7 +231,10 @@ func TestOutcomeColumns(t *testing.T) {
 	w.write(rollout(model, 10_000))
 	w.alias(model)
 	behave := func(b upstream.Behavior) {
-		b.Latency, b.Queue = upstream.Fixed(120*time.Millisecond), upstream.Fixed(60*time.Millisecond)
+		b.Queue = upstream.Fixed(60 * time.Millisecond)
+		if b.Latency.MedianMS == 0 {
+			b.Latency = upstream.Fixed(120 * time.Millisecond)
+		}
 		require.NoError(t, w.upstream.SetBehavior(versionID(model, document.Canary), b))
 	}
 	learn := map[string]func() string{
@@ -270,7 +273,7 @@ func TestOutcomeColumns(t *testing.T) {
 		{"a poll of one that failed", "poll", "failed", "error", "failed", upstream.Behavior{FailedRate: 1}, true, true, true, false},
 		{"a poll of a long one", "poll", "succeeded", "ok", "", upstream.Behavior{OutputBytes: 300_000}, true, true, true, false},
 		{"a poll by the bare id", "bare poll", "succeeded", "ok", "", upstream.Behavior{}, true, true, true, false},
-		{"a cancellation", "cancel", "canceled", "excluded", "client", upstream.Behavior{}, false, false, true, false},
+		{"a cancellation", "cancel", "canceled", "excluded", "client", upstream.Behavior{Latency: upstream.Fixed(10 * time.Second)}, false, false, true, false},
 		{"a stream", "stream", "succeeded", "ok", "", upstream.Behavior{}, false, false, false, true},
 		{"a stream of one that fails", "stream", "failed", "error", "failed", upstream.Behavior{FailedRate: 1}, false, false, false, true},
 		{"the answer that was waited for", "wait", "succeeded", "ok", "", upstream.Behavior{}, true, false, false, false},

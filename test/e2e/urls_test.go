@@ -85,7 +85,7 @@ func TestUnmodifiedClients(t *testing.T) {
 		var output []string
 		asked := w.within(t).runScenario("async", model, &output)
 		require.Equal(t, []string{canary, " one", " two", " three"}, output)
-		require.Greater(t, len(asked), 2, "it did not poll")
+		require.Greater(t, len(asked), 1, "it did not poll")
 	})
 	t.Run("stream", func(t *testing.T) {
 		w.upstream.ClearLog()
