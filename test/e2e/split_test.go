@@ -32,8 +32,13 @@ func TestShareIsBinomial(t *testing.T) {
 	require.InDelta(t, users*share, float64(canary.Load()), bound)
 	t.Logf("%d of %d users on the canary", canary.Load(), users)
 
-	points, err := w.stack.Flush(t.Context())
-	require.NoError(t, err)
+	// A request's point is written behind its answer's last byte.
+	points := 0
+	require.Eventually(t, func() bool {
+		var err error
+		points, err = w.stack.Flush(t.Context())
+		return err != nil || points >= users
+	}, 20*time.Second, 100*time.Millisecond)
 	require.Equal(t, users, points, "one analytics point per routed request")
 }
 
