@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { endedOf, JavaScriptAnswer, nothingKnown } from "./jsanswer.ts";
 import { JavaScriptEditor, JavaScriptFinder } from "./jsbody.ts";
 import { digest, xxhash64 } from "./xxhash64.ts";
 
@@ -16,11 +17,13 @@ function scenarios(name) {
   const cases = text.split(/\n\n+/).map((part) => {
     const lines = part.trim().split("\n");
     const field = (prefix) => lines.find((line) => line.startsWith(prefix))?.slice(prefix.length);
-    const plain = (text) => (text?.startsWith('"') ? JSON.parse(text) : text);
+    const pad = "x".repeat(Number(field("pad: ") ?? 0));
+    const plain = (text) => (text?.startsWith('"') ? JSON.parse(text) : text)?.replaceAll("PAD", pad);
     return {
       intent: field("# "),
       body: plain(field("body: ")),
       version: plain(field("version: ")) ?? "",
+      shape: Number(field("shape: ") ?? 0),
       want: plain(field("-> ")),
     };
   });
@@ -58,6 +61,27 @@ for (const { intent, body, version, want } of scenarios("edit.txt")) {
     });
   }
 }
+
+for (const { intent, body, want, shape } of scenarios("answer.txt")) {
+  if (shape !== 1) continue;
+  test(`answer: ${intent}`, () => {
+    const { frames } = new JavaScriptAnswer(encoder.encode(body));
+    const shown = ({ kind, value }) => JSON.stringify(`<${kind} ${value}>`).replaceAll("\\u0000", "\0");
+    const got = frames.map((frame) => (frame instanceof Uint8Array ? decoder.decode(frame) : shown(frame)));
+    assert.equal(got.join(""), want);
+  });
+}
+
+test("what an answer tells", () => {
+  const body = `{"id":"a","version":"v","status":"processing","error":null,"output":["o"],"created_at":"2023-09-08T16:19:34.765994Z",
+    "started_at":"2023-09-08T16:19:34.779176Z","metrics":{"predict_time":0.012683,"total_time":1.5},"urls":{"get":"u"},"input":{"id":"no"}}`;
+  const { facts } = new JavaScriptAnswer(encoder.encode(body));
+  const times = { createdAtMS: 1694189974765, startedAtMS: 1694189974779, predictMS: 13, totalMS: 1500 };
+  assert.deepEqual(facts, { ...nothingKnown, id: "a", version: "v", status: "processing", hasOutput: true, ...times });
+  assert.equal(endedOf(facts, 201, true), "succeeded");
+  assert.equal(endedOf(facts, 200, false), "");
+  assert.deepEqual(new JavaScriptAnswer(encoder.encode(body + "}")).facts, nothingKnown);
+});
 
 // Vectors of the reference implementation, seed 0.
 for (const [text, want] of [
