@@ -318,3 +318,49 @@ func TestUnknownIsolate(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, telemetry.ReasonPolled, reason)
 }
+
+// TestRescuedPredictionOnce: a synchronous prediction that failed, and that stable
+// made up for, is one error of the canary, though Replicate reports it as well;
+// stable's own prediction counts for nobody.
+func TestRescuedPredictionOnce(t *testing.T) {
+	h := newHooked(t, nil)
+	d := rollout(hookModel, 10_000)
+	d.Outcomes, d.Generation = document.OutcomesWebhook, 2
+	fallback := document.DefaultFallback()
+	fallback.On |= document.OnFailed
+	fallback.BreakerFailures = 0
+	d.Fallback = &fallback
+	h.write(d)
+	require.NoError(t, h.upstream.SetBehavior(versionID(hookModel, document.Canary), upstream.Behavior{FailedRate: 1}))
+	require.Eventually(t, func() bool {
+		return h.predict(0, hookModel, "early").Header.Get("x-perch-fallback") == "failed"
+	}, 2*settled, 50*time.Millisecond)
+
+	h.upstream.ClearLog()
+	r := h.predict(0, hookModel, "user")
+	require.Equal(t, 201, r.Status, r.Body)
+	require.Equal(t, document.Stable, r.Header.Get("x-perch-served-by"))
+	var served links
+	require.NoError(t, json.Unmarshal([]byte(r.Body), &served))
+	h.follow("GET", served.URLs.Get, nil)
+	failed := ""
+	for _, e := range h.upstream.Log() {
+		if e.Method == http.MethodPost && e.Version == versionID(hookModel, document.Canary) {
+			failed = e.Prediction
+		}
+	}
+	require.NotEmpty(t, failed)
+	require.Eventually(t, func() bool { return h.endings("model:" + hookModel)[failed].Rows == 2 }, 10*time.Second, 50*time.Millisecond,
+		"the request and the webhook")
+	got := h.endings("model:" + hookModel)
+	require.Equal(t, []string{"canary", "percentage", "failed", "error", "failed"},
+		[]string{got[failed].Variant, got[failed].Reason, got[failed].Ended, got[failed].Outcome, got[failed].Class})
+	require.Equal(t, 1.0, got[failed].Requests)
+	require.NotContains(t, got, served.ID)
+	rows := h.points(r.Header.Get("x-perch-trace"))
+	for _, row := range rows {
+		variant, err := row.Text(string(telemetry.Variant))
+		require.NoError(t, err)
+		require.Equal(t, document.Canary, variant)
+	}
+}

@@ -43,8 +43,8 @@ function eventOf(p: Passage, loaded: Loaded, choice: Choice, result: Result, { h
     reason,
     user,
     trace: p.trace,
-    // Of what another target answered the request's own point says all.
-    prediction: cause === "" ? (tried.read?.facts?.id ?? "") : "",
+    // That of the assigned target: of what another answered the request's own point says all.
+    prediction: cause === "" ? (tried.read?.facts?.id ?? "") : result.prediction,
     status,
     failure: cause === "" ? failureOf(result, how, listener?.ended) : result.failure,
     firstByteMS: since(tried.answeredAt),

@@ -15,6 +15,7 @@ export interface Result {
   status: number; // of the assigned target
   failure: Failure; // of the assigned target
   cause: string; // why its fallback was asked, or ""
+  prediction: string; // that its fallback made up for, or ""
 }
 
 /** Asks the target of the choice, and its fallback where it must. */
@@ -24,12 +25,15 @@ export async function answered(p: Passage, loaded: Loaded, choice: Choice): Prom
   const told = { loaded, target, reason, user };
   if (!fallback) return alone(await tryTarget(p, choice, { ...told, servedBy: target }));
   const second = () => tryTarget(p, useOf(p, loaded, fallback), { ...told, servedBy: fallback });
-  if (choice.skipped) return { tried: await second(), status: 0, failure: Failure.breaker, cause: Class.breaker };
+  if (choice.skipped) {
+    return { tried: await second(), status: 0, failure: Failure.breaker, cause: Class.breaker, prediction: "" };
+  }
   p.body.keep(loaded.plan.fallback.maxBodyBytes);
   const first = await firstTry(p, choice, { ...told, servedBy: target });
   const cause = await rescueOf(p, loaded, first);
   if (cause === "") return alone(first);
-  const assigned = { status: first.response?.status ?? 0, failure: failureOf(first), cause };
+  const prediction = first.read?.facts?.id ?? "";
+  const assigned = { status: first.response?.status ?? 0, failure: failureOf(first), cause, prediction };
   const tried = await second();
   const isBetter = first.response !== undefined && !first.call.signal.aborted;
   if (tried.response === undefined && isBetter) return { tried: first, ...assigned };
@@ -42,6 +46,7 @@ const alone = (tried: Try): Result => ({
   status: tried.response?.status ?? 0,
   failure: tried.failure,
   cause: "",
+  prediction: "",
 });
 
 function useOf(p: Passage, loaded: Loaded, { at }: Target): Use {
