@@ -48,39 +48,63 @@ func (b createBody) withVersion(version string) string {
 	return strings.Replace(b.withoutVersion, "{", `{"version":"`+version+`",`, 1)
 }
 
-// targetForm is one kind of stable, and the call that a client would make of it directly.
+// targetForm is one kind of target, and the call that a client would make of it directly.
 type targetForm struct {
 	name   string
-	stable document.Target
+	target document.Target
 	path   string // of the direct call, behind the tap's URL
+}
+
+// withModelServers are upstreams that behave as Replicate does, and have a model server for each version.
+func withModelServers(o *upstream.Options) {
+	asReplicate(o)
+	o.AllowHTTPWebhooks = true
+	for _, v := range o.Catalog.Versions {
+		o.Catalog.HTTP = append(o.Catalog.HTTP, upstream.HTTPModel{Name: v.ID, Version: v.ID})
+	}
+}
+
+// forms are all kinds of targets that run a model's version.
+func (w *twins) forms(model, arm string) []targetForm {
+	id := versionID(model, arm)
+	server := "/http/" + id + "/predictions"
+	return []targetForm{
+		{"version", document.Target{Version: model + ":" + id}, "/v1/predictions"},
+		{"bare-version", document.Target{Version: id}, "/v1/predictions"},
+		{"deployment", document.Target{Deployment: model + "-" + arm}, "/v1/deployments/" + model + "-" + arm + "/predictions"},
+		{"model", document.Target{Model: model}, "/v1/models/" + model + "/predictions"},
+		{"url", document.Target{URL: w.behind.url + server, Credentials: true}, server},
+		{"url-without-credentials", document.Target{URL: w.behind.url + server}, server},
+	}
+}
+
+// direct is the call that a client would make of the target itself.
+func (f targetForm) direct(header http.Header, body createBody) apiCall {
+	a := apiCall{Method: http.MethodPost, Target: f.path + "?a=%2F", Header: header, Body: body.withoutVersion}
+	if f.target.Version != "" {
+		a.Body = body.withVersion(f.target.Version)
+	}
+	if f.target.URL != "" && !f.target.Credentials {
+		a.Header = header.Clone()
+		a.Header.Del("authorization")
+		a.Header.Del("cookie")
+	}
+	return a
 }
 
 // TestContractTargets: whichever create a client calls, in whatever form its body
 // is, the target is asked as if the client had called it.
 func TestContractTargets(t *testing.T) {
 	const model = "acme/flux"
-	id := versionID(model, document.Stable)
-	w := newTwins(t, worldOptions{Models: []string{model}}, func(o *upstream.Options) {
-		asReplicate(o)
-		o.AllowHTTPWebhooks = true
-		o.Catalog.HTTP = append(o.Catalog.HTTP, upstream.HTTPModel{Name: "server", Version: id})
-	})
-	server := w.behind.url + "/http/server/predictions"
-	forms := []targetForm{
-		{"version", document.Target{Version: model + ":" + id}, "/v1/predictions"},
-		{"bare-version", document.Target{Version: id}, "/v1/predictions"},
-		{"deployment", document.Target{Deployment: model + "-stable"}, "/v1/deployments/" + model + "-stable/predictions"},
-		{"model", document.Target{Model: model}, "/v1/models/" + model + "/predictions"},
-		{"url", document.Target{URL: server, Credentials: true}, "/http/server/predictions"},
-		{"url-without-credentials", document.Target{URL: server}, "/http/server/predictions"},
-	}
+	w := newTwins(t, worldOptions{Models: []string{model}}, withModelServers)
+	forms := w.forms(model, document.Stable)
 	for _, form := range forms {
 		for _, name := range []string{"model:acme/" + form.name, "deployment:acme/" + form.name} {
 			d := rollout(model, 0)
 			service, err := document.ParseService(name)
 			require.NoError(t, err)
 			d.Service = service
-			d.Targets[0] = form.stable
+			d.Targets[0] = form.target
 			d.Targets[0].Name = document.Stable
 			w.write(d)
 		}
@@ -115,24 +139,9 @@ func (w *twins) requireRouted(form targetForm, path string, body createBody) {
 		header := jsonType("accept-encoding", "gzip", "cookie", "a=b", "x-own", "kept")
 		through := w.through(apiCall{Method: http.MethodPost, Target: path + "?a=%2F", Header: header, Body: body.client})
 		require.Equal(t, document.Stable, through.Answer.Get("x-perch-variant"), "no rollout decided: %s", through.Body)
-		direct := apiCall{Method: http.MethodPost, Target: form.path + "?a=%2F", Header: header, Body: body.withoutVersion}
-		if form.stable.Version != "" {
-			direct.Body = body.withVersion(form.stable.Version)
-		}
-		if form.stable.URL != "" && !form.stable.Credentials {
-			header = header.Clone()
-			header.Del("authorization")
-			header.Del("cookie")
-			direct.Header = header
-		}
-		reference := w.directly(direct)
+		reference := w.directly(form.direct(header, body))
 		require.Equal(t, 201, reference.Status, "%s", reference.Body)
-		if through.wire.Length < 0 && len(body.client) > 64<<10 {
-			// Edited while it streams: its length is not known when it begins.
-			require.Equal(t, []string{"chunked"}, through.Encoding)
-			through.Encoding, through.wire.Length = nil, through.Bytes
-			through.Header.Set("content-length", reference.Header.Get("content-length"))
-		}
+		through.wire = lengthTold(t, through.wire, reference)
 		w.requireSameRequest(through, reference)
 		w.requireSameAnswer(through, reference)
 	})

@@ -109,7 +109,8 @@ type apiCall struct {
 
 // exchange is what became of a call: what arrived, and what came back.
 type exchange struct {
-	wire
+	wire          // the last
+	Before []wire // those before it
 	Status int
 	Answer http.Header
 	Body   []byte
@@ -122,8 +123,8 @@ var plainClient = &http.Client{
 	Timeout:       time.Minute,
 }
 
-// send makes a call that must reach the tap once.
-func (w *twins) send(at string, p *tap, a apiCall) exchange {
+// send makes a call that must reach the tap so many times.
+func (w *twins) send(at string, p *tap, a apiCall, times int) exchange {
 	w.Helper()
 	request, err := http.NewRequestWithContext(w.Context(), a.Method, at, strings.NewReader(a.Body))
 	require.NoError(w, err)
@@ -140,18 +141,23 @@ func (w *twins) send(at string, p *tap, a apiCall) exchange {
 	body, err := io.ReadAll(response.Body)
 	require.NoError(w, err)
 	got := exchange{Status: response.StatusCode, Answer: response.Header, Body: body, Length: response.ContentLength}
-	select {
-	case got.wire = <-p.arrived:
-	case <-time.After(10 * time.Second):
-		require.Fail(w, "nothing arrived", "%s %s: %d %s", a.Method, a.Target, got.Status, body)
+	for i := range times {
+		if i > 0 {
+			got.Before = append(got.Before, got.wire)
+		}
+		select {
+		case got.wire = <-p.arrived:
+		case <-time.After(10 * time.Second):
+			require.Fail(w, "too little arrived", "%s %s: %d %s", a.Method, a.Target, got.Status, body)
+		}
 	}
-	require.Empty(w, p.arrived, "it arrived twice")
+	require.Empty(w, p.arrived, "it arrived more often")
 	return got
 }
 
 // through makes a call through the worker, directly one that passes it by.
-func (w *twins) through(a apiCall) exchange  { return w.send(w.stack.Places[0].URL, w.behind, a) }
-func (w *twins) directly(a apiCall) exchange { return w.send(w.beside.url, w.beside, a) }
+func (w *twins) through(a apiCall) exchange  { return w.send(w.stack.Places[0].URL, w.behind, a, 1) }
+func (w *twins) directly(a apiCall) exchange { return w.send(w.beside.url, w.beside, a, 1) }
 
 // within is the same for a subtest.
 func (w *twins) within(t *testing.T) *twins {
