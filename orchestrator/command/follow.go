@@ -249,11 +249,12 @@ func (x *session) followLook(ctx context.Context, s report.Status) (note string,
 	return result.String(), result.Failed > 0
 }
 
-// unfollowed is the note on predictions that nobody will ask about, or "".
+// unfollowed is the note on predictions whose ends would suffice for a verdict,
+// or "": some are always under way.
 func unfollowed(s report.Status) string {
-	if s.Evidence == nil || s.Evidence.Step.Canary.Open+s.Evidence.Step.Stable.Open == 0 {
+	if s.Evidence == nil || s.Verdict == nil || s.Verdict.MissingRequests == 0 || int64(s.Evidence.Step.Canary.Open) < s.Verdict.MissingRequests {
 		return ""
 	}
-	open := judge.FormatCount(int64(s.Evidence.Step.Canary.Open+s.Evidence.Step.Stable.Open), "prediction")
+	open := judge.FormatCount(int64(s.Evidence.Step.Canary.Open), "prediction")
 	return "how " + open + " ended is not known: with PERCH_WORKER_URL and REPLICATE_API_TOKEN set they are followed"
 }
