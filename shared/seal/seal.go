@@ -59,7 +59,7 @@ type Context struct {
 	IssuedAt   int64    `json:"t,omitempty"` // Unix time in seconds
 	ExpiresAt  int64    `json:"x,omitempty"` // Unix time in seconds from which it does not open; 0 is never
 	URL        string   `json:"l,omitempty"`
-	Method     string   `json:"m,omitempty"` // the only one for URL; "" stands for GET and HEAD, * for any
+	Method     string   `json:"m,omitempty"` // the only one for URL; "" stands for GET and HEAD
 	Webhook    string   `json:"h,omitempty"` // the client's own
 	Filter     []string `json:"f,omitempty"` // its events
 	Trace      string   `json:"n,omitempty"` // 32 hexadecimal digits

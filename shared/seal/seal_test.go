@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write testdata/vectors.json anew")
 type vector struct {
 	Name    string   `json:"name"`
 	Keys    []string `json:"keys"`
-	Now     int64    `json:"now"`  // Unix time in seconds
+	Now     int64    `json:"now"` // Unix time in seconds
 	Purpose Purpose  `json:"purpose"`
 	Text    string   `json:"text"`
 	Context *Context `json:"context,omitempty"` // what it holds

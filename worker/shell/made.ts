@@ -7,11 +7,11 @@ const most = 10_000;
 
 interface Entry {
   context: Context;
-  told: number; // what of its end has been recorded: a sum of Told
+  told: number; // what of its end has been recorded: a sum of Part
 }
 
 /** What may be known of a prediction's end. */
-export const Told = { end: 1, times: 2, tokens: 4 } as const;
+export const Part = { end: 1, times: 2, tokens: 4 } as const;
 
 class Made {
   #entries = new Map<string, Entry>(); // the least recently used first

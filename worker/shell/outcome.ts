@@ -3,7 +3,7 @@
 import { Blob, Double, Ended, Failure, Kind, maxIndexBytes, Reason } from "./columns.ts";
 import type { Facts, Loaded, ServiceKeys, Target } from "./core.ts";
 import { log } from "./env.ts";
-import { made, Told } from "./made.ts";
+import { made, Part } from "./made.ts";
 import type { Passage } from "./passage.ts";
 import type { Aliased } from "./rollouts.ts";
 import type { Context } from "./seal.ts";
@@ -43,7 +43,7 @@ export function endOf(facts: Facts, ended: Ended, status: number): End {
 export function recordEnd(p: Passage, context: Context, end: End): void {
   // Of what counts for nobody the request's point says all.
   if (!context.s || !context.v || !context.w) return;
-  const what = Told.end | (end.totalMS > 0 ? Told.times : 0) | (end.firstTokenMS > 0 ? Told.tokens : 0);
+  const what = Part.end | (end.totalMS > 0 ? Part.times : 0) | (end.firstTokenMS > 0 ? Part.tokens : 0);
   if (end.ended !== "" && made.told(end.id, what)) return;
   p.ctx.waitUntil(
     write(p, context, end).catch((error: unknown) => log("point", { error: String(error), prediction: end.id })),

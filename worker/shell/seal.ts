@@ -18,7 +18,7 @@ export interface Context {
   t?: number; // issued: Unix time in seconds
   x?: number; // expires: Unix time in seconds from which it does not open
   l?: string; // URL
-  m?: string; // the only method for the URL; "" stands for GET and HEAD, * for any
+  m?: string; // the only method for the URL; "" stands for GET and HEAD
   h?: string; // the client's own webhook
   f?: string[]; // its events
   n?: string; // trace: 32 hexadecimal digits
@@ -70,20 +70,21 @@ interface Key {
 }
 
 const encoder = new TextEncoder();
-const imported = new Map<string, Promise<Key | undefined>>();
+/** By the secret's text; null for one that holds no key. Not promises: one must not wait for another request's. */
+const imported = new Map<string, Key | null>();
 const maxImported = 8;
 
-/** The key that a secret holds, imported once; undefined if it holds none. */
-function keyOf(name: keyof SealKeys, env: SealKeys): Promise<Key | undefined> | undefined {
+/** The key that a secret holds; undefined if it holds none. */
+async function keyOf(name: keyof SealKeys, env: SealKeys): Promise<Key | undefined> {
   const text = env[name];
   if (!text) return undefined;
   let key = imported.get(text);
   if (key === undefined) {
+    key = (await importKey(name, text)) ?? null;
     if (imported.size >= maxImported) imported.clear();
-    key = importKey(name, text);
     imported.set(text, key);
   }
-  return key;
+  return key ?? undefined;
 }
 
 async function importKey(name: string, text: string): Promise<Key | undefined> {
@@ -100,11 +101,15 @@ async function importKey(name: string, text: string): Promise<Key | undefined> {
 let missing = false; // logged
 
 /** Whether anything can be sealed: without a key, URLs that would need one stay as they are. */
-export async function canSeal(env: SealKeys): Promise<boolean> {
-  if ((await keyOf("PERCH_SEAL_KEY", env)) !== undefined) return true;
-  if (!missing) log("seal", { error: "PERCH_SEAL_KEY is not set: streams and model servers are asked directly" });
-  missing = true;
-  return false;
+export const canSeal = async (env: SealKeys): Promise<boolean> => (await sealingKey(env)) !== undefined;
+
+async function sealingKey(env: SealKeys): Promise<Key | undefined> {
+  const key = await keyOf("PERCH_SEAL_KEY", env);
+  if (key === undefined && !missing) {
+    missing = true;
+    log("seal", { error: "PERCH_SEAL_KEY is not set: streams and model servers are asked directly" });
+  }
+  return key;
 }
 
 /** The ids of the keys that are set, first the one that seals. They tell nothing of the keys. */
@@ -117,8 +122,8 @@ export async function keyIDs(env: SealKeys): Promise<string[]> {
 
 /** The sealed context; undefined without a key, and for one that is too large. */
 export async function seal(env: SealKeys, context: Context): Promise<string | undefined> {
-  const key = (await canSeal(env)) && (await keyOf("PERCH_SEAL_KEY", env));
-  if (!key) return undefined;
+  const key = await sealingKey(env);
+  if (key === undefined) return undefined;
   const payload: Record<string, unknown> = {};
   for (const name of order) if (!empty(context[name])) payload[name] = context[name];
   const signed = `${format}.${key.id}.${encode(encoder.encode(JSON.stringify(payload)))}`;
