@@ -4,6 +4,7 @@ import { admitUnrouted } from "./access.ts";
 import { readAnswer } from "./answers.ts";
 import type { Read, Source } from "./answers.ts";
 import { ask, followClient, plainTerms } from "./attempt.ts";
+import { Ended } from "./columns.ts";
 import { Edit, Endpoint } from "./core.ts";
 import { deliver } from "./deliver.ts";
 import type { Ending } from "./deliver.ts";
@@ -13,6 +14,7 @@ import { streamEnded } from "./outcome.ts";
 import type { Passage } from "./passage.ts";
 import { logRequest, pathOf } from "./requestlog.ts";
 import { conceal, dress } from "./secrets.ts";
+import type { Listener } from "./sse.ts";
 import { withWait } from "./throttle.ts";
 import { problem, queryOf, requestHeaders, setOwn } from "./upstream.ts";
 
@@ -78,7 +80,7 @@ async function toClient(
     return answer;
   }
   let answer = await withWait(await read.pass());
-  if (isEventStream(answer)) answer = events(p, source, answer, name);
+  if (context && isEventStream(answer)) answer = events(p, context, source, answer);
   else logRequest(p, { ...line, status: answer.status });
   setOwn(answer.headers, asOne);
   conceal(answer.headers, p.secrets);
@@ -89,22 +91,27 @@ const defaultIdleMS = 30_000;
 /** Replicate itself says after 30 s that a stream is idle. */
 const graceMS = 5_000;
 
-/** The stream of a prediction, or of another server. What it tells of its prediction is recorded. */
-function events(p: Passage, { target }: Source, response: Response, name: string): Response {
-  const { context } = p;
+/** The stream that a seal leads to. What it tells of its prediction is recorded. */
+function events(p: Passage, context: Context, { target }: Source, response: Response): Response {
   const firstByteMS = Date.now() - p.startedAt;
-  const isPrediction = context?.p === "stream";
+  const { s: service, v: variant, r: rollout, i: prediction } = context;
+  const isPrediction = context.p === "stream";
   const ended = ({ how, listener }: Ending) => {
     const firstOutputAt = listener?.firstOutputAt ?? 0;
     const firstTokenMS = firstOutputAt > 0 ? firstOutputAt - p.startedAt : 0;
     const told = { firstTokenMS, eventsPerSecond: listener?.eventsPerSecond ?? 0 };
-    if (isPrediction) streamEnded(p, context, { ended: listener?.ended ?? "", cut: how === "cut", ...told });
-    const { s: service, v: variant, r: rollout, i: prediction } = context ?? {};
+    if (isPrediction) streamEnded(p, context, { ended: endOf(listener), cut: how === "cut", ...told });
     const totalMS = Date.now() - p.startedAt;
-    const cause = how === "whole" ? "" : how === "cut" ? "cut" : "client";
+    const cause = how === "whole" ? "" : how === "cut" ? Class.cut : Class.client;
     logRequest(p, { status: response.status, service, variant, rollout, prediction, cause, firstByteMS, totalMS });
   };
   const idleMS = (target?.idleMS ?? defaultIdleMS) + graceMS;
-  const detail = `the stream of ${name} broke off`;
+  const detail = `the stream of ${variant || "Replicate"} broke off`;
   return deliver(p, response, { isWhole: false, idleMS, needsDone: isPrediction, detail, ended });
+}
+
+/** How a prediction ended, by its stream. One that was aborted ends its stream like a canceled one, without output. */
+function endTold(listener: Listener | undefined): Ended | "" {
+  if (listener === undefined) return "";
+  return listener.ended === Ended.canceled && listener.firstOutputAt === 0 ? "" : listener.ended;
 }
