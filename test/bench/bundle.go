@@ -14,6 +14,7 @@ type variant struct {
 	title  string
 	entry  string // in this directory
 	routes bool   // it decides, and so writes points and headers
+	ends   bool   // it writes points of predictions' ends
 }
 
 const (
@@ -26,10 +27,10 @@ const (
 
 // variants are those that run in workerd.
 var variants = []variant{
-	{perch, "Perch", "perch.ts", true},
-	{javascript, "Perch's shell, decisions in JavaScript", "shell.ts", true},
-	{handmade, "router written by hand", "router.ts", true},
-	{passing, "worker that passes on", "pass.ts", false},
+	{perch, "Perch", "perch.ts", true, true},
+	{javascript, "Perch's shell, decisions in JavaScript", "shell.ts", true, true},
+	{handmade, "router written by hand", "router.ts", true, false},
+	{passing, "worker that passes on", "pass.ts", false, false},
 }
 
 // upstreamItself is what requests cost without a worker: the upstream's CPU time, not workerd's.

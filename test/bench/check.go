@@ -59,8 +59,10 @@ func check(ctx context.Context, all []*contestant, scenarios []scenario) error {
 func (c *contestant) checkRouting(ctx context.Context, sc *scenario) ([]bool, error) {
 	canaries := make([]bool, checkedUsers)
 	count := 0
+	echoed := *sc
+	echoed.header = map[string]string{askHeader: askEcho}
 	for user := range checkedUsers {
-		a, err := c.client.do(ctx, sc, user, true)
+		a, err := c.client.do(ctx, &echoed, c.client.sent.Add(1), user, true)
 		if err != nil {
 			return nil, err
 		}
@@ -138,21 +140,34 @@ func (c *contestant) awaitPoints(ctx context.Context, answers int) error {
 	}
 }
 
-// checkCounted holds the points of timed requests to their answers: the worker counts them itself.
+// checkCounted holds the points of timed requests to their answers: the worker counts them itself, and writes them when
+// the answer has ended.
 func (c *contestant) checkCounted(ctx context.Context) error {
 	if !c.routes {
 		return nil
 	}
-	counted := map[string]int{}
-	a, err := c.client.get(ctx, "/_bench/points")
-	if err == nil {
-		err = json.Unmarshal(a, &counted)
+	want := maps.Clone(c.routed)
+	if !c.ends {
+		delete(want, predictionPoints)
 	}
-	if err != nil {
-		return fmt.Errorf("check points of %s: %w", c.name, err)
+	ctx, cancel := context.WithTimeout(ctx, pointsTime)
+	defer cancel()
+	for {
+		counted := map[string]int{}
+		a, err := c.client.get(ctx, "/_bench/points")
+		if err == nil {
+			err = json.Unmarshal(a, &counted)
+		}
+		if err != nil {
+			return fmt.Errorf("check points of %s: %w", c.name, err)
+		}
+		if maps.Equal(counted, want) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("check points of %s: there are %v, but the answers were %v", c.name, counted, want)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	if !maps.Equal(counted, c.routed) {
-		return fmt.Errorf("check points of %s: there are %v, but the answers were %v", c.name, counted, c.routed)
-	}
-	return nil
 }

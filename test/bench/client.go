@@ -16,6 +16,7 @@ import (
 const (
 	connections = 8      // kept alive, each with one request at a time
 	users       = 10_000 // in turn
+	clientToken = "r8_0123456789abcdef0123456789abcdef01234"
 )
 
 // client sends requests to one address.
@@ -37,7 +38,7 @@ func newClient(base string) *client {
 		http: &http.Client{Transport: transport, Timeout: 30 * time.Second},
 		// What Replicate's client for JavaScript sends.
 		headed: http.Header{
-			"Authorization":   {"Bearer r8_0123456789abcdef0123456789abcdef01234"},
+			"Authorization":   {"Bearer " + clientToken},
 			"User-Agent":      {"replicate-javascript/1.4.0"},
 			"Accept":          {"*/*"},
 			"Accept-Language": {"*"},
@@ -53,17 +54,18 @@ func (c *client) close() { c.http.CloseIdleConnections() }
 type answered struct {
 	status  int
 	variant string // x-perch-variant
+	header  http.Header
 	body    []byte // where it was asked for
 }
 
-// do sends the scenario's request for a user and reads the answer to its end.
-func (c *client) do(ctx context.Context, sc *scenario, user int, wantEcho bool) (answered, error) {
+// do sends the scenario's request number n for a user and reads the answer to its end.
+func (c *client) do(ctx context.Context, sc *scenario, n int64, user int, wantBody bool) (answered, error) {
 	target := *c.base
 	target.Path = sc.path
 	header := c.headed.Clone()
 	header.Set("x-user-id", "user-"+strconv.Itoa(user))
-	if wantEcho {
-		header.Set(echoHeader, "1")
+	for name, value := range sc.header {
+		header.Set(name, value)
 	}
 	request := &http.Request{Method: sc.method, URL: &target, Header: header}
 	if sc.body != "" {
@@ -71,13 +73,16 @@ func (c *client) do(ctx context.Context, sc *scenario, user int, wantEcho bool) 
 		header.Set("prefer", "wait")
 		request.Body, request.ContentLength = io.NopCloser(strings.NewReader(sc.body)), int64(len(sc.body))
 	}
+	if sc.vary != nil {
+		sc.vary(request, n)
+	}
 	response, err := c.http.Do(request.WithContext(ctx))
 	if err != nil {
 		return answered{}, err
 	}
 	defer response.Body.Close()
-	a := answered{status: response.StatusCode, variant: response.Header.Get("x-perch-variant")}
-	if wantEcho {
+	a := answered{status: response.StatusCode, variant: response.Header.Get("x-perch-variant"), header: response.Header}
+	if wantBody {
 		a.body, err = io.ReadAll(response.Body)
 	} else {
 		_, err = io.Copy(io.Discard, response.Body)
@@ -128,15 +133,20 @@ func (c *contestant) sendAll(ctx context.Context, sc *scenario, n int) error {
 
 func (c *contestant) sendWhile(ctx context.Context, sc *scenario, counts map[string]int, more func() bool) error {
 	for more() {
-		user := int(c.client.sent.Add(1) % users)
-		a, err := c.client.do(ctx, sc, user, false)
+		n := c.client.sent.Add(1)
+		a, err := c.client.do(ctx, sc, n, int(n%users), false)
 		if err != nil {
 			return fmt.Errorf("send %s to %s: %w", sc.name, c.name, err)
 		}
 		if a.status >= 400 {
 			return fmt.Errorf("send %s to %s: status %d", sc.name, c.name, a.status)
 		}
-		counts[a.variant]++
+		if !sc.unrouted {
+			counts[a.variant]++
+		}
+		if sc.ends {
+			counts[predictionPoints]++
+		}
 	}
 	return nil
 }

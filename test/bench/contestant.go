@@ -18,14 +18,17 @@ type contestant struct {
 	pid    int
 	client *client
 	stack  *stack.Stack   // nil where no worker runs
-	routed map[string]int // timed answers by x-perch-variant
+	routed map[string]int // timed answers by x-perch-variant, and ends of predictions
 }
+
+// predictionPoints is what points.ts counts the points of predictions' ends under.
+const predictionPoints = "prediction"
 
 // startContestants starts one stack per variant, all alive at once, and adds the upstream itself.
 func startContestants(ctx context.Context, up *upstream, scenarios []scenario) ([]*contestant, error) {
 	all := make([]*contestant, len(variants))
 	err := atOnce(len(variants), func(i int) (err error) {
-		all[i], err = startContestant(ctx, variants[i], up, scenarios)
+		all[i], err = startContestant(ctx, variants[i], up, scenarios, nil)
 		return err
 	})
 	if err != nil {
@@ -38,9 +41,11 @@ func startContestants(ctx context.Context, up *upstream, scenarios []scenario) (
 	}), nil
 }
 
-func startContestant(ctx context.Context, v variant, up *upstream, scenarios []scenario) (*contestant, error) {
+// startContestant starts a stack. Its worker writes no log lines: workerd's way of writing them is not production's.
+func startContestant(ctx context.Context, v variant, up *upstream, scenarios []scenario, secrets map[string]string) (*contestant, error) {
 	s, err := stack.Start(ctx, stack.Options{
-		Worker: v.bundle(), Bare: true, Vars: map[string]string{"REPLICATE_BASE_URL": up.url + "/v1"},
+		Worker: v.bundle(), Bare: true, Secrets: secrets,
+		Vars: map[string]string{"REPLICATE_BASE_URL": up.url + "/v1", "PERCH_LOG": "0", "PERCH_PRIVATE_WEBHOOKS": "1"},
 	})
 	if err != nil {
 		return nil, err

@@ -26,7 +26,7 @@ type memory struct {
 
 // measureMemory lets a new process serve n requests.
 func measureMemory(ctx context.Context, n int, up *upstream, scenarios []scenario) (*memory, error) {
-	c, err := startContestant(ctx, variants[0], up, scenarios)
+	c, err := startContestant(ctx, variants[0], up, scenarios, nil)
 	defer stopContestants([]*contestant{c})
 	if err != nil {
 		return nil, err

@@ -4,8 +4,9 @@
 // difference. So timed points are counted here; those of the requests that
 // check a worker go the whole way.
 
-interface Points {
+interface Settings {
   ANALYTICS: AnalyticsEngineDataset;
+  PERCH_LOG?: string;
 }
 
 interface Worker<E> {
@@ -13,21 +14,27 @@ interface Worker<E> {
 }
 
 const variantBlob = 1;
+const kindBlob = 3;
 
-/** The worker with its points counted by variant, which GET /_bench/points tells. */
-export function counted<E extends Points>(worker: Worker<E>) {
+/** The worker with its points counted by variant, those of predictions apart, which GET /_bench/points tells. */
+export function counted<E extends Settings>(worker: Worker<E>) {
   const counts: Record<string, number> = {};
   const dataset: AnalyticsEngineDataset = {
     writeDataPoint(point) {
-      const variant = String(point?.blobs?.[variantBlob]);
-      counts[variant] = (counts[variant] ?? 0) + 1;
+      const { blobs = [] } = point ?? {};
+      const name = String(blobs[blobs[kindBlob] === "prediction" ? kindBlob : variantBlob]);
+      counts[name] = (counts[name] ?? 0) + 1;
     },
   };
   let countedEnv: E | undefined;
+  let loggedEnv: E | undefined;
   return {
     fetch(request: Request, env: E, ctx: ExecutionContext): Promise<Response> | Response {
-      if (request.headers.has("x-bench-echo")) return worker.fetch(request, env, ctx);
+      const asked = request.headers.get("x-bench");
+      if (asked === "echo") return worker.fetch(request, env, ctx);
       if (request.url.endsWith("/_bench/points")) return Response.json(counts);
+      if (asked === "log")
+        return worker.fetch(request, (loggedEnv ??= { ...env, ANALYTICS: dataset, PERCH_LOG: "" }), ctx);
       countedEnv ??= { ...env, ANALYTICS: dataset };
       return worker.fetch(request, countedEnv, ctx);
     },

@@ -1,6 +1,7 @@
 // A canary router as a team would write it by hand for its own services: the
-// same split, answer headers and points, but no fallbacks, rules or overrides,
-// and nothing that the three scenarios do not need.
+// same split, answer headers and points, predictions' outcomes, and polls that
+// come back through it; but no fallbacks, rules, overrides, access or seals, no
+// eye on bodies that break off, and nothing that the three scenarios do not need.
 
 import { counted } from "./points.ts";
 
@@ -25,6 +26,13 @@ interface Rollout {
   targets: { stable: Target; canary: Target };
 }
 
+interface Prediction {
+  status: string;
+  output: unknown;
+  urls?: Record<string, string>;
+}
+
+const api = "https://api.replicate.com";
 const freshMS = 5_000;
 const cache = new Map<string, { readAt: number; value: unknown }>();
 
@@ -53,7 +61,7 @@ function upstream(target: Target, env: Env, rest: string): string {
 export default counted({
   async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
     const startedAt = Date.now();
-    const { pathname } = new URL(request.url);
+    const { pathname, origin } = new URL(request.url);
     const [, first = "", ...rest] = pathname.split("/");
     let body: { version: string } | undefined;
     let service = `http:${first}`;
@@ -83,12 +91,24 @@ export default counted({
     } else {
       response = await fetch(to, request);
     }
+    let content: BodyInit | null = response.body;
+    let ended = "";
+    if (first === "v1" && response.ok) {
+      const prediction = await response.json<Prediction>();
+      const { urls } = prediction;
+      for (const name in urls) if (name !== "web") urls[name] = urls[name]?.replace(api, origin) ?? "";
+      if (prediction.status !== "processing" || prediction.output) ended = prediction.status;
+      content = JSON.stringify(prediction);
+    }
     const firstByteMS = Date.now() - startedAt;
     const trace = request.headers.get("cf-ray") ?? crypto.randomUUID();
     const { status } = response;
-    ctx.waitUntil(point(env, request.cf, { service, variant, rollout, trace, user: hashed, status, firstByteMS }));
+    ctx.waitUntil(
+      point(env, request.cf, { service, variant, rollout, trace, user: hashed, status, ended, firstByteMS }),
+    );
 
-    const answer = new Response(response.body, response);
+    const answer = new Response(content, response);
+    if (content !== response.body) answer.headers.delete("content-length");
     answer.headers.set("x-perch-variant", variant);
     answer.headers.set("x-perch-served-by", variant);
     answer.headers.set("x-perch-rollout", rollout.rollout);
@@ -105,14 +125,21 @@ interface Routed {
   trace: string;
   user: number;
   status: number;
+  ended: string; // the prediction
   firstByteMS: number;
 }
 
 /** Writes what Perch writes, so that the same orchestrator could judge. */
 async function point(env: Env, cf: CfProperties | undefined, r: Routed): Promise<void> {
-  const { service, variant, rollout, trace, status, firstByteMS } = r;
+  const { service, variant, rollout, trace, status, ended, firstByteMS } = r;
   const [outcome, errorClass] =
-    status >= 500 ? ["error", "http"] : status >= 400 ? ["client_error", "http"] : ["ok", ""];
+    status >= 500
+      ? ["error", "http"]
+      : ended === "failed"
+        ? ["error", "failed"]
+        : status >= 400
+          ? ["client_error", "http"]
+          : ["ok", ""];
   const { colo = "", country = "" } = (cf ?? {}) as IncomingRequestCfProperties;
   const user = r.user.toString(16).padStart(16, "0");
   env.ANALYTICS.writeDataPoint({
@@ -130,6 +157,7 @@ async function point(env: Env, cf: CfProperties | undefined, r: Routed): Promise
       trace,
       user,
       errorClass,
+      ended,
     ],
     doubles: [status, firstByteMS, rollout.generation],
   });

@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"net/http"
+	"strings"
+)
 
 // scenario is a kind of request, with what routes it.
 type scenario struct {
@@ -9,7 +12,11 @@ type scenario struct {
 	method string
 	path   string
 	body   string
-	kv     map[string]any // keys and values, as JSON
+	header map[string]string              // beside those that all have
+	vary   func(r *http.Request, n int64) // makes request number n another than the others
+	kv     map[string]any                 // keys and values, as JSON
+	// unrouted requests have no point, though their answer may name a variant; those that end have one of a prediction's.
+	unrouted, ends bool
 	// stable and canary are what the upstream sees of a request to each side.
 	stable, canary seen
 }
@@ -32,7 +39,8 @@ func scenarios(url string) []scenario {
 		{
 			name: "model", title: "POST …/models/acme/flux/predictions, bodies untouched",
 			method: "POST", path: "/v1/models/acme/flux/predictions", body: input + "}",
-			kv: rollout("model:acme/flux", "rollout:model:acme:flux",
+			ends: true,
+			kv: rollout("model:acme/flux",
 				target{Model: "acme/flux"}, target{Deployment: "acme/flux-next"}),
 			stable: seen{Path: "/v1/models/acme/flux/predictions", Prompt: prompt},
 			canary: seen{Path: "/v1/deployments/acme/flux-next/predictions", Prompt: prompt},
@@ -40,7 +48,8 @@ func scenarios(url string) []scenario {
 		{
 			name: "version", title: "POST /v1/predictions, version found and replaced",
 			method: "POST", path: "/v1/predictions", body: input + `,"version":"` + stableID + `"}`,
-			kv: with(rollout("model:acme/sdxl", "rollout:model:acme:sdxl",
+			ends: true,
+			kv: with(rollout("model:acme/sdxl",
 				target{Version: "acme/sdxl:" + stableID}, target{Version: "acme/sdxl:" + canaryID}),
 				"alias:version:"+stableID, map[string]string{"service": "model:acme/sdxl", "variant": "stable"}),
 			stable: seen{Path: "/v1/predictions", Prompt: prompt, Version: stableID},
@@ -49,7 +58,7 @@ func scenarios(url string) []scenario {
 		{
 			name: "http", title: "GET of an http service",
 			method: "GET", path: "/qwen/v1/models",
-			kv: rollout("http:qwen", "rollout:http:qwen",
+			kv: rollout("http:qwen",
 				target{URL: url + "/stable"}, target{URL: url + "/canary"}),
 			stable: seen{Path: "/stable/v1/models"},
 			canary: seen{Path: "/canary/v1/models"},
@@ -64,10 +73,12 @@ type target struct {
 	URL        string `json:"url,omitempty"`
 }
 
-func rollout(service, key string, stable, canary target) map[string]any {
-	return map[string]any{key: map[string]any{
-		"schema": 1, "service": service, "rollout": "2026-11-20-a", "generation": 7, "mode": "canary",
-		"percentage": percentage, "salt": "2026-11-20-a", "targets": map[string]target{"stable": stable, "canary": canary},
+const rolloutID = "2026-11-20-a"
+
+func rollout(service string, stable, canary target) map[string]any {
+	return map[string]any{"rollout:" + strings.ReplaceAll(service, "/", ":"): map[string]any{
+		"schema": 1, "service": service, "rollout": rolloutID, "generation": 7, "mode": "canary",
+		"percentage": percentage, "salt": rolloutID, "targets": map[string]target{"stable": stable, "canary": canary},
 	}}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,19 +15,6 @@ import (
 
 // upstreamCommand runs this program as the upstream: a process of its own, so that its CPU time can be told apart.
 const upstreamCommand = "upstream"
-
-// echoHeader asks the upstream to answer what it saw.
-const echoHeader = "x-bench-echo"
-
-// seen is what the upstream saw of a request.
-type seen struct {
-	Path    string `json:"path"`
-	Version string `json:"version"` // of the body
-	Prompt  string `json:"prompt"`  // of the body's input
-}
-
-// prediction is what Replicate answers, in size and shape.
-const prediction = `{"id":"gm3qorzdhgbfurvjtvhg6dckhu","model":"acme/flux","version":"5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa","input":{"prompt":"an astronaut riding a rainbow unicorn, cinematic, dramatic"},"logs":"Using seed: 12345\n100%|##########| 28/28\n","output":["https://delivery.example/5c7d/out-0.webp"],"error":null,"status":"processing","created_at":"2026-11-20T10:00:00.000Z","data_removed":false,"urls":{"cancel":"https://api.replicate.com/v1/predictions/gm3qorzdhgbfurvjtvhg6dckhu/cancel","get":"https://api.replicate.com/v1/predictions/gm3qorzdhgbfurvjtvhg6dckhu"}}`
 
 func serveUpstream() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,33 +30,6 @@ func serveUpstream() error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
-}
-
-func answer(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get(echoHeader) != "" {
-		echo(w, r)
-		return
-	}
-	_, _ = io.Copy(io.Discard, r.Body)
-	w.Header().Set("content-type", "application/json")
-	if r.Method == http.MethodPost {
-		w.WriteHeader(http.StatusCreated)
-	}
-	_, _ = io.WriteString(w, prediction)
-}
-
-func echo(w http.ResponseWriter, r *http.Request) {
-	var body struct {
-		Version string
-		Input   struct{ Prompt string }
-	}
-	if r.Method == http.MethodPost {
-		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-	}
-	_ = json.NewEncoder(w).Encode(seen{r.URL.Path, body.Version, body.Input.Prompt})
 }
 
 // upstream is the running process.
