@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"perch/shared/document"
+	"perch/shared/telemetry"
 	"perch/test/upstream"
 )
 
@@ -332,4 +333,30 @@ func TestAbandonedAnswers(t *testing.T) {
 		w.predict(0, model, "user")
 		return w.handles().Answers == 0
 	}, 10*time.Second, 100*time.Millisecond, "handles stayed open")
+}
+
+// TestCutLongAnswer: a long answer that breaks off while it is rewritten ends as
+// an error, for the client and in the request's point.
+func TestCutLongAnswer(t *testing.T) {
+	var o *origin
+	replicate := &world{T: t}
+	o = replicate.origin(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("content-type", "application/json")
+		rw.WriteHeader(201)
+		_, _ = io.WriteString(rw, `{"id":"abc","status":"starting","urls":{"get":"`+o.url+`/v1/predictions/abc"},"output":"`+pad(200_000))
+		panic(http.ErrAbortHandler)
+	})
+	w := newWorld(t, worldOptions{Models: []string{"acme/cut"}, Vars: map[string]string{"REPLICATE_BASE_URL": o.url + "/v1"}})
+	w.write(rollout("acme/cut", 10_000))
+	response := w.open(call{Path: "/v1/models/acme/cut/predictions"}, strings.NewReader("{}"))
+	defer response.Body.Close()
+	require.Equal(t, 201, response.StatusCode)
+	body, err := io.ReadAll(response.Body)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Contains(t, string(body), "/v1/predictions/abc?perch=p1.")
+	rows := w.points(response.Header.Get("x-perch-trace"))
+	require.Len(t, rows, 1)
+	class, err := rows[0].Text(string(telemetry.ErrorClass))
+	require.NoError(t, err)
+	require.Equal(t, telemetry.ClassCut, class)
 }

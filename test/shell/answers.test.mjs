@@ -14,6 +14,7 @@ const key = "AQpJAhF6WXIh6mniMVp5UkHKicJROpkyYaqponEauRI";
 const api = "https://api.replicate.com/v1";
 
 let points, sent, answers, plan;
+let unreachable = false; // KV
 beforeEach(() => {
   [points, sent, answers] = [[], [], []];
   const target = (name, more) => ({
@@ -89,7 +90,10 @@ function passage(path, { method = "GET", route = {}, env = {}, headers = {}, ent
     core,
     request,
     url: new URL(request.url),
-    rollouts: { find: async () => ({ loaded: { plan } }), alias: async () => ({}) },
+    rollouts: {
+      find: async () => ({ loaded: unreachable ? undefined : { plan }, unreachable }),
+      alias: async () => ({}),
+    },
     route: { shape: Shape.prediction, creates: false, cancel: false, prediction: "", seal: "", ...route },
     body: { send: async () => null, release: () => {} },
     trace: { id: "t".repeat(32), parent: "00-x" },
@@ -289,6 +293,9 @@ test("a model server's prediction is polled and cancelled where it is, with the 
   }
   await assert.rejects(at(new URL(body.urls.get), { method: "DELETE" }), refusal(405, /GET and HEAD only/));
   await assert.rejects(at(new URL(body.urls.cancel), { method: "GET" }), refusal(405, /POST only/));
+  unreachable = true;
+  await assert.rejects(at(new URL(body.urls.get)), refusal(503, /document of model:acme\/flux cannot be read/));
+  unreachable = false;
   plan.targets.pop();
   await assert.rejects(at(new URL(body.urls.get)), refusal(404, /no longer a target of model:acme\/flux/));
   assert.equal(sent.length, 0);

@@ -5,7 +5,7 @@ import type { Facts, Loaded, ServiceKeys, Target } from "./core.ts";
 import { log } from "./env.ts";
 import { made, Part } from "./made.ts";
 import type { Passage } from "./passage.ts";
-import type { Aliased } from "./rollouts.ts";
+import type { Aliased, Found } from "./rollouts.ts";
 import type { Context } from "./seal.ts";
 
 /** A prediction's end as it was seen. Times are in milliseconds; 0 is unknown. */
@@ -74,7 +74,7 @@ export function webhookEnded(p: Passage, context: Context, facts: Facts): void {
 
 async function write(p: Passage, context: Context, end: End): Promise<void> {
   const { s: service = "", v: variant = "", r: rollout = "" } = context;
-  const loaded = await documentOf(p, service);
+  const { loaded } = await documentOf(p, service);
   const { outcome, errorClass } = p.core.classify(200, failures[end.ended || "cut"]);
   const cf = p.request.cf as IncomingRequestCfProperties | undefined;
   const texts = new Array<string>(blobs).fill("");
@@ -118,9 +118,9 @@ function indexOf(loaded: Loaded | undefined, service: string, variant: string): 
 }
 
 /** The document of a service by its name. */
-export async function documentOf(p: Passage, service: string): Promise<Loaded | undefined> {
+export async function documentOf(p: Passage, service: string): Promise<Found> {
   const keys = service === "" ? undefined : p.core.resolveService(service);
-  return keys && (await p.rollouts.find(keys, p.env, p.ctx)).loaded;
+  return keys ? p.rollouts.find(keys, p.env, p.ctx) : { unreachable: false };
 }
 
 /** Records an end behind the answer's back whose prediction another isolate made. */

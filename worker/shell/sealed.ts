@@ -11,6 +11,7 @@ import { documentOf } from "./outcome.ts";
 import type { Passage } from "./passage.ts";
 import { Refusal } from "./refusal.ts";
 import { forward, toReplicate } from "./replicate.ts";
+import type { Found } from "./rollouts.ts";
 import { Refused, unseal } from "./seal.ts";
 import type { Context } from "./seal.ts";
 import { nobody } from "./secrets.ts";
@@ -28,9 +29,9 @@ export async function byPrediction(p: Passage): Promise<Response> {
   p.context = context;
   if (context.p === "prediction") p.sealed = sealed;
   if (context.l) p.asked = true; // whatever fails, it is nothing to pass to Replicate
-  const loaded = await admitted(p, context);
-  const asked = home(p, context, loaded) ?? replicateBase(p.env) + rest + queryOf(p.url);
-  return fetched(p, leadingTo(p, asked, loaded));
+  const found = await admitted(p, context);
+  const asked = home(p, context, found.loaded) ?? replicateBase(p.env) + rest + queryOf(p.url);
+  return fetched(p, leadingTo(p, asked, found));
 }
 
 /** Opens the seal of a poll; undefined if the poll can do without it. Throws a Refusal. */
@@ -86,22 +87,25 @@ async function unsealURL(p: Passage): Promise<Context> {
 }
 
 /** Lets the client in to what a seal names, and returns the document of its service. Throws a Refusal. */
-async function admitted(p: Passage, context: Context): Promise<Loaded | undefined> {
-  const loaded = await documentOf(p, context.s ?? "");
-  const access = accessOf(p, loaded?.plan);
+async function admitted(p: Passage, context: Context): Promise<Found> {
+  const found = await documentOf(p, context.s ?? "");
+  const access = accessOf(p, found.loaded?.plan);
   if (context.p !== "follow") p.entry = await admitTo(p, access, context);
   else if (access?.token) p.entry = { ...nobody, held: true, token: access.token };
-  return loaded;
+  return found;
 }
 
 /** The way to a URL, if it is one of Replicate's or of the service's model servers as they are now. Throws a Refusal. */
-function leadingTo(p: Passage, asked: string, loaded: Loaded | undefined): Source {
+function leadingTo(p: Passage, asked: string, { loaded, unreachable }: Found): Source {
   const { context, route } = p;
   const url = parsed(asked);
   const ofReplicate = url !== undefined && isReplicate(url, replicateBase(p.env));
   const whose = loaded?.plan.targets.find(({ name }) => name === context?.v);
   // A model server may be on the host of the gateway before Replicate.
   const target = ofReplicate && whose?.url === "" ? whose : url && targetAt(url, loaded, context?.v);
+  if (!ofReplicate && !target && !loaded && unreachable) {
+    throw new Refusal(503, `the rollout document of ${context?.s} cannot be read`);
+  }
   if (!ofReplicate && !target) {
     throw new Refusal(404, `what this seal leads to is no longer a target of ${context?.s || "any service"}`);
   }
