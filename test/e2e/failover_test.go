@@ -186,6 +186,7 @@ func TestClientGone(t *testing.T) {
 		{"while it waits", "/qwen/x", "{}", upstream.FaultSilence},
 		{"while a create runs", "/v1/models/acme/gone/predictions", `{"input":{"prompt":"x"}}`, upstream.FaultSilence},
 		{"while events come", "/qwen/x?sse=100000&gap_ms=5", "{}", ""},
+		{"while an answer comes", "/qwen/x?bytes=500000000", "{}", ""},
 		{"while a stream stalls", "/qwen/x?sse=4&gap_ms=1", "{}", upstream.FaultStreamStall},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -32,6 +32,7 @@ export async function ask(
   const call = new AbortController();
   p.call = call;
   p.asked = true;
+  if (p.gone) call.abort();
   let late = false;
   let answers = false;
   const giveUp = () => {
