@@ -95,8 +95,9 @@ func TestJudgeCountsEveryPredictionOnce(t *testing.T) {
 		require.NoError(t, w.upstream.SetBehavior(versionID(model, document.Canary), quick))
 		require.NoError(t, w.upstream.SetFault(versionID(model, document.Canary), upstream.Fault{Name: upstream.FaultWebhookTwice, Rate: 1}))
 	}
-	w.begin(polls, wide)
-	w.begin(hooks, wide+"edge: {outcomes: webhook}\n")
+	// Without the breaker, who answered tells whether the canary was asked.
+	w.begin(polls, wide+"edge: {fallback: {breaker_failures: 0}}\n")
+	w.begin(hooks, wide+"edge: {outcomes: webhook, fallback: {on: [connect, reset, timeout, 5xx, failed], breaker_failures: 0}}\n")
 	for _, model := range []string{polls, hooks} {
 		w.awaitShown(model, "50")
 	}
@@ -111,19 +112,19 @@ func TestJudgeCountsEveryPredictionOnce(t *testing.T) {
 			}
 		}
 	}
-	rescued := 0
+	rescued, failed := map[string]int{}, map[string]int{}
 	for _, m := range all.predictions {
 		if m.servedBy != m.variant {
-			rescued++
+			rescued[m.service]++
 		}
 	}
-	failed := 0
 	for _, e := range w.upstream.Log() {
 		if e.Method == http.MethodPost && e.Status >= 500 {
-			failed++
+			failed[map[bool]string{true: hooks, false: polls}[e.Version == versionID(hooks, document.Canary)]]++
 		}
 	}
-	require.Equal(t, failed, rescued, "each error of the canary is one that stable rescued")
+	require.Equal(t, failed[polls], rescued[polls], "each error of the canary is one that stable rescued")
+	require.Greater(t, rescued[hooks], failed[hooks], "and synchronous predictions that failed are too")
 	require.Len(t, all.predictions, *many)
 
 	for _, model := range []string{polls, hooks} {
