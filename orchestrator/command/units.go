@@ -48,17 +48,19 @@ func (u units) requestsQuery() string {
 // predictionsQuery asks for the predictions whose end was first seen in the
 // window: as an end, or because the request that made it counts as failed. Who
 // was assigned, and why, its request knows best: one that was polled by its bare
-// id may be known from an alias alone.
+// id may be known from an alias alone. An end without its request is that of a
+// prediction that was accepted though no answer came: the request counts, by
+// itself. Of a sample, the request may be what is missing.
 func (u units) predictionsQuery() string {
 	isEnded := fmt.Sprintf("ended_at >= %d AND ended_at < %d", u.from, u.to)
 	isOK := isEnded + " AND failed = 0"
 	isOpen := fmt.Sprintf("ended_at = %d AND made_at >= %d AND made_at < %d", never, u.from, u.to)
 	return fmt.Sprintf(`SELECT variant, countIf(%s) AS total_rows, sumIf(weight, %s) AS requests, sumIf(weight, %s AND failed = 1) AS errors, `+
 		`sumIf(weight, %s) AS open, %s AS total_p95, %s AS predict_p95 FROM (%s) `+
-		`WHERE reason = '%s' AND in_rollout = '%s' AND left_out = 0 AND (canceled = 0 OR failed = 1) GROUP BY variant`,
+		`WHERE reason = '%s' AND in_rollout = '%s' AND left_out = 0 AND (canceled = 0 OR failed = 1) AND (made_at < %d OR weight > 1) GROUP BY variant`,
 		isEnded, isEnded, isEnded, isOpen,
 		quantile("0.95", "total_ms", isOK+" AND total_ms > 0", "weight"), quantile("0.95", "predict_ms", isOK+" AND predict_ms > 0", "weight"),
-		eachPrediction(u.dataset, u.service, u.began, u.to), telemetry.ReasonPercentage, u.rollout)
+		eachPrediction(u.dataset, u.service, u.began, u.to), telemetry.ReasonPercentage, u.rollout, never)
 }
 
 // eachPrediction selects one row for each prediction of a service that has a

@@ -143,6 +143,7 @@ func (p point) with(change func(*point)) point {
 func TestUnitsCountedOnce(t *testing.T) {
 	failed := func(p *point) { p.outcome = telemetry.OutcomeError }
 	skip := func(p *point) { p.outcome, p.class = telemetry.OutcomeExcluded, telemetry.ClassBreaker }
+	gone := func(p *point) { p.outcome, p.class = telemetry.OutcomeExcluded, telemetry.ClassClient }
 	polled := func(p *point) { p.reason, p.rollout = telemetry.ReasonPolled, "r2" }
 	const succeeded, fail, aborted, canceled = telemetry.EndedSucceeded, telemetry.EndedFailed, telemetry.EndedAborted, telemetry.EndedCanceled
 	type count struct{ units, errors, open float64 }
@@ -167,7 +168,8 @@ func TestUnitsCountedOnce(t *testing.T) {
 		{"one without a prediction that the breaker kept from the canary", []point{made(0, "canary", "").with(skip)}, count{}, count{}},
 		{"a bare poll, whose alias names another variant", []point{made(0, "canary", "a"), ended(0, "stable", "a", fail).with(polled)}, count{1, 1, 0}, count{}},
 		{"a bare poll of what Perch did not make", []point{ended(0, "canary", "a", fail).with(func(p *point) { p.reason = telemetry.ReasonPolled })}, count{}, count{}},
-		{"an end whose request was sampled away", []point{ended(0, "canary", "a", fail)}, count{1, 1, 0}, count{}},
+		{"one that was accepted though its request timed out", []point{made(0, "canary", "").with(failed), ended(1, "canary", "a", succeeded)}, count{1, 1, 0}, count{}},
+		{"one that was accepted and whose client had gone", []point{made(0, "canary", "").with(gone), ended(1, "canary", "a", fail)}, count{}, count{}},
 		{"what an override sent there", []point{made(0, "canary", "a").with(func(p *point) { p.reason = telemetry.ReasonOverride }), ended(0, "canary", "a", fail)}, count{}, count{}},
 		{"another rollout's", []point{made(0, "canary", "a").with(func(p *point) { p.rollout = "r0" }), ended(0, "canary", "a", fail)}, count{}, count{}},
 		{"stable's", []point{made(0, "stable", "a"), ended(0, "stable", "a", fail)}, count{}, count{}},
