@@ -129,17 +129,32 @@ func TestJudgeCountsEveryPredictionOnce(t *testing.T) {
 
 	for _, model := range []string{polls, hooks} {
 		want := w.counts(all, model)
-		require.Eventually(t, func() bool {
+		var got map[string]counted
+		agrees := func() bool {
 			w.orchestrate(exitDone, wide, "follow", "--older-than", "1s", model)
-			got := w.judged(model)
+			got = w.judged(model)
 			return got[document.Canary] == want[document.Canary] && got[document.Stable] == want[document.Stable]
-		}, 2*time.Minute, 500*time.Millisecond, "%s: want %+v, the judge counts %+v", model, want, w.judged(model))
+		}
+		for until := time.Now().Add(2 * time.Minute); !agrees(); {
+			require.True(t, time.Now().Before(until), "%s: want %+v, the judge counts %+v%s", model, want, got, w.unlike(all, model))
+		}
 		t.Logf("%s: %+v", model, want)
 		r := w.orchestrate(exitDone, wide, "follow", "--older-than", "1s", model)
 		require.Equal(t, "no prediction is without a known end\n", r.stdout)
 		require.Greater(t, want[document.Canary].Errors, 0.0)
 		require.Zero(t, want[document.Stable].Errors)
 	}
+}
+
+// unlike lists the predictions of which SQL knows another end than the upstream.
+func (w *world) unlike(t *tally, service string) (list string) {
+	known := w.endings("model:" + service)
+	for id, m := range t.predictions {
+		if e := known[id]; m.service == service && m.servedBy == m.variant && e.Ended != w.ended(id) {
+			list += fmt.Sprintf("\n%s %+v ended %s: %+v", id, m, w.ended(id), e)
+		}
+	}
+	return list
 }
 
 // predictAndLeave makes one prediction, and asks for its end in one of the ways
