@@ -41,7 +41,7 @@ const MaxKeys = 256
 const secretPrefix = "secret:"
 
 const (
-	secretForm     = "write secret:NAME, the name in capitals and not beginning with PERCH_"
+	secretForm     = "write secret:NAME, the name in capitals and not one of Perch's own: PERCH_… and REPLICATE_WEBHOOK_SECRET"
 	algorithmList  = "a list of HS256, RS256 and ES256"
 	plainText      = "give at most 1000 printable ASCII characters, without blanks around them"
 	bindingForm    = "give a binding's name in capitals"
@@ -60,13 +60,13 @@ func ParseAccess(data []byte) (*Access, error) {
 	return access, err
 }
 
-// ParseHeaders reads headers to add to requests, a JSON object of names and
-// values. Errors are as Parse's.
+// ParseHeaders reads headers to add to requests for Replicate, a JSON object of
+// names and values. Errors are as Parse's.
 func ParseHeaders(data []byte) ([]Header, error) {
 	var headers []Header
 	err := parseObject(data, func(r *reader, root *jsonstream.Value) {
 		headers = r.headers(root, "")
-		checkHeaders(headers, "", r.c)
+		checkHeaders(headers, "", true, r.c)
 	})
 	return headers, err
 }
@@ -173,13 +173,15 @@ func isKeysURL(text string) bool {
 	return isBaseURL(text) && (local || lean.HasPrefix(text, "https://"))
 }
 
-// checkHeaders refuses what would change how a request is framed or routed.
-func checkHeaders(headers []Header, prefix string, c *checker) {
+// checkHeaders refuses what would change how a request is framed or routed, and
+// a token for Replicate: only access says who may use one.
+func checkHeaders(headers []Header, prefix string, toReplicate bool, c *checker) {
 	for i := range headers {
 		h := &headers[i]
 		field := prefix + h.Name
 		c.require(field, "", isHeaderName(h.Name), headerNameForm)
 		c.require(field, "", !isReserved(h.Name), "is set by the worker itself")
+		c.require(field, "", !toReplicate || h.Name != "authorization", "would lend its token to everybody: hold it in access.token")
 		if lean.HasPrefix(h.Value, secretPrefix) {
 			c.require(field, "", isSecret(h.Value), secretForm)
 		} else {
@@ -200,12 +202,13 @@ func isReserved(name string) bool {
 }
 
 // isSecret reports whether text is secret:NAME. The worker's own secrets are not
-// to be had: a document is written by more people than hold them.
+// to be had: a document is written by more people than hold them, and who knows
+// what webhooks are signed with can make up outcomes.
 //
 //go:noinline
 func isSecret(text string) bool {
 	name, found := lean.CutPrefix(text, secretPrefix)
-	return found && isConstant(name)
+	return found && isConstant(name) && name != "REPLICATE_WEBHOOK_SECRET"
 }
 
 // isConstant reports whether text is a binding's name, [A-Z][A-Z0-9_]*, and not

@@ -23,7 +23,7 @@ func TestParseAccess(t *testing.T) {
 		"secret:T":          "invalid JSON",
 		"[]":                "it must be a JSON object",
 		"null":              "it must be a JSON object",
-		`{"token": "r8_x"}`: "token: write secret:NAME, the name in capitals and not beginning with PERCH_; token: needs keys or jwt beside it: nobody could come in",
+		`{"token": "r8_x"}`: "token: write secret:NAME, the name in capitals and not one of Perch's own: PERCH_… and REPLICATE_WEBHOOK_SECRET; token: needs keys or jwt beside it: nobody could come in",
 		`{"jwt": {}}`:       "jwt.algorithms: give a list of HS256, RS256 and ES256; jwt: give exactly one of jwks and key",
 		`{"jwt": null}`:     "jwt: must be an object",
 		`{"jwt": {"algorithms": ["HS256"], "key": "secret:K", "user": ""}}`: "jwt.user: name a claim, such as sub",
@@ -43,11 +43,12 @@ func TestParseHeaders(t *testing.T) {
 	require.Equal(t, []Header{{"cf-aig-authorization", "secret:GATEWAY"}, {"cf-aig-cache-ttl", "60"}}, h)
 
 	for text, want := range map[string]string{
-		`"a"`:                       "it must be a JSON object",
-		`{"Host": "a"}`:             "Host: give a header's name in lower case",
-		`{"host": "a"}`:             "host: is set by the worker itself",
-		`{"a b": "secret:PERCH_K"}`: "a b: give a header's name in lower case; a b: write secret:NAME, the name in capitals and not beginning with PERCH_",
-		`{"a": null}`:               "a: must be a string; a: give at most 1000 printable ASCII characters, without blanks around them",
+		`"a"`:                           "it must be a JSON object",
+		`{"Host": "a"}`:                 "Host: give a header's name in lower case",
+		`{"host": "a"}`:                 "host: is set by the worker itself",
+		`{"a b": "secret:PERCH_K"}`:     "a b: give a header's name in lower case; a b: write secret:NAME, the name in capitals and not one of Perch's own: PERCH_… and REPLICATE_WEBHOOK_SECRET",
+		`{"authorization": "secret:T"}`: "authorization: would lend its token to everybody: hold it in access.token",
+		`{"a": null}`:                   "a: must be a string; a: give at most 1000 printable ASCII characters, without blanks around them",
 	} {
 		_, err := ParseHeaders([]byte(text))
 		require.EqualError(t, err, want, text)

@@ -79,7 +79,7 @@ func (t *Target) check(field string, kind Kind, c *checker) {
 	c.milliseconds(field, ".timeout_ms", t.TimeoutMS)
 	c.milliseconds(field, ".idle_timeout_ms", t.IdleTimeoutMS)
 	c.require(field, ".headers", len(t.Headers) <= MaxHeaders, "give at most 32")
-	checkHeaders(t.Headers, field+".headers.", c)
+	checkHeaders(t.Headers, field+".headers.", t.URL == "", c)
 }
 
 // checkFallback: stable answers where others fail; what falls back to the canary

@@ -15,6 +15,7 @@ const secrets = {
   PERSON_KEY: "person-key",
   GATEWAY: "gateway-key\n",
   PERCH_SEAL_KEY: "seal-key",
+  REPLICATE_WEBHOOK_SECRET: "whsec_AAAA",
 };
 const core = {
   headers(text) {
@@ -114,6 +115,22 @@ for (const [name, way, want] of [
   test(name, () => assert.deepEqual(sent({ service: "model:acme/a", ...way }, way.headers), want));
 }
 
+test("under a held token no header stands for the method", () => {
+  const tricks = {
+    "x-http-method-override": "DELETE",
+    x_http_method: "PUT",
+    "x-method-override": "POST",
+    "x-methods": "1",
+  };
+  const to = `${base}/predictions/a`;
+  assert.deepEqual(sent({ to, entry: held }, tricks), {
+    authorization: "Bearer r8_held",
+    "x-methods": "1",
+    added: ["r8_held"],
+  });
+  assert.deepEqual(sent({ to }, tricks), { ...tricks, added: [] });
+});
+
 test("headers of every call to Replicate", () => {
   const env = { REPLICATE_HEADERS: '{"cf-aig-authorization":"secret:GATEWAY"}' };
   assert.equal(sent({ to: `${base}/account` }, {}, env)["cf-aig-authorization"], "gateway-key");
@@ -128,6 +145,7 @@ test("a secret that is missing, Perch's own, or no header's value", () => {
   for (const value of [
     "secret:MISSING",
     "secret:PERCH_SEAL_KEY",
+    "secret:REPLICATE_WEBHOOK_SECRET",
     "secret:lower",
     "secret:",
     "secret:ROLLOUTS",
@@ -149,7 +167,7 @@ test("a secret that is missing, Perch's own, or no header's value", () => {
       },
     );
   }
-  assert.equal(logged.length, 5);
+  assert.equal(logged.length, 6);
   assert.ok(!logged.join().includes("seal-key"));
   assert.throws(() => reveal({}, "secret:constructor", "x"), Refusal);
 });

@@ -44,11 +44,13 @@ const shortestEcho = 6;
 export function reveal(env: Env, value: string, what: string): string {
   if (!value.startsWith("secret:")) return value;
   const name = reference.exec(value)?.[1];
-  const secret = name && !name.startsWith("PERCH_") ? textBinding(env, name) : "";
+  const secret = name && !isOwn(name) ? textBinding(env, name) : "";
   if (secret !== "") return secret;
   log("secret", { what, missing: value });
   throw new Refusal(503, `${what} needs a secret that this worker does not have`);
 }
+
+const isOwn = (name: string) => name.startsWith("PERCH_") || name === "REPLICATE_WEBHOOK_SECRET";
 
 function textBinding(env: Env, name: string): string {
   const value = Object.hasOwn(env, name) ? (env as unknown as Record<string, unknown>)[name] : undefined;
@@ -87,8 +89,14 @@ export function dress(headers: Headers, way: Way): string[] {
   return added;
 }
 
+/** By which some servers take a request for one of another method: Perch looked at the request's own. */
+const otherMethod = /^x[-_](http[-_])?method([-_]override)?$/;
+
 function withhold(headers: Headers, entry: Entry, isTheirs: boolean): void {
-  if (entry.held) headers.delete("x-api-key");
+  if (entry.held) {
+    headers.delete("x-api-key");
+    for (const name of [...headers.keys()]) if (otherMethod.test(name)) headers.delete(name);
+  }
   if (!entry.held && isTheirs) return withholdCookie(headers, testerCookie);
   headers.delete("authorization");
   headers.delete("cookie");
