@@ -19,6 +19,7 @@ type clientScenario struct {
 	client, name string
 	image        bool            // with the model that makes images
 	sync         bool            // the client waits for the prediction's end
+	long         bool            // the prediction takes so long that there is time to cancel it
 	fault        *upstream.Fault // of who answers in the end, once
 	creates      int             // that the client sends
 	statuses     []int           // that it gets for them; 201 unless given
@@ -138,12 +139,12 @@ var clientScenarios = []clientScenario{
 		require.Equal(r.T, r.made(false), text)
 		require.Equal(r.T, "done", events[len(events)-1].Event)
 	}},
-	{client: "replicate", name: "cancel", check: func(r *scenarioRun) {
+	{client: "replicate", name: "cancel", long: true, check: func(r *scenarioRun) {
 		var statuses []string
 		r.result(&statuses)
 		require.Equal(r.T, []string{"canceled", "canceled"}, statuses)
 	}},
-	{client: "replicate", name: "abort", check: func(r *scenarioRun) {
+	{client: "replicate", name: "abort", long: true, check: func(r *scenarioRun) {
 		var status string
 		r.result(&status)
 		require.Equal(r.T, "canceled", status)

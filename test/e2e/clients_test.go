@@ -56,7 +56,7 @@ func newClientWorld(t *testing.T, services []clientService) *clientWorld {
 		o.Tokens = []string{"test-token"}
 		for i := range o.Catalog.Versions {
 			v := &o.Catalog.Versions[i]
-			v.Behavior = upstream.Behavior{Latency: upstream.Fixed(150 * time.Millisecond)}
+			v.Behavior = takes(150 * time.Millisecond)
 			if strings.HasSuffix(v.Model, "-image") {
 				v.Streams, v.MediaType = false, "image/png"
 			}
@@ -150,6 +150,8 @@ func TestClientScenarios(t *testing.T) {
 	})
 }
 
+func takes(d time.Duration) upstream.Behavior { return upstream.Behavior{Latency: upstream.Fixed(d)} }
+
 func (w *clientWorld) options(s clientScenario, model, prompt string) map[string]any {
 	return map[string]any{
 		"client": s.client, "scenario": s.name, "baseUrl": w.stack.Places[0].URL + "/v1",
@@ -177,6 +179,12 @@ func (w *clientWorld) try(t *testing.T, service clientService, s clientScenario,
 			}
 			if form == "version" {
 				model += ":" + versionID(model, document.Stable)
+			}
+			if s.long {
+				short, err := w.upstream.Behavior(versionID(model, r.variant()))
+				require.NoError(t, err)
+				require.NoError(t, w.upstream.SetBehavior(versionID(model, r.variant()), takes(time.Hour)))
+				defer func() { require.NoError(t, w.upstream.SetBehavior(versionID(model, r.variant()), short)) }()
 			}
 			r.answer = w.clients.run(t, w.options(s, model, r.prompt))
 			s.check(r)
