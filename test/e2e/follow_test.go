@@ -146,11 +146,12 @@ func TestJudgeCountsEveryPredictionOnce(t *testing.T) {
 	}
 }
 
-// unlike lists the predictions of which SQL knows another end than the upstream.
+// unlike lists the predictions of which SQL knows another end than the upstream,
+// or not just one request.
 func (w *world) unlike(t *tally, service string) (list string) {
 	known := w.endings("model:" + service)
 	for id, m := range t.predictions {
-		if e := known[id]; m.service == service && m.servedBy == m.variant && e.Ended != w.ended(id) {
+		if e := known[id]; m.service == service && m.servedBy == m.variant && (e.Ended != w.ended(id) || e.Requests != 1) {
 			list += fmt.Sprintf("\n%s %+v ended %s: %+v", id, m, w.ended(id), e)
 		}
 	}
