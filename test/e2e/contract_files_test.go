@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -122,7 +121,7 @@ func TestContractFiles(t *testing.T) {
 		require.NoError(t, err)
 		got := w.through(apiCall{Method: "GET", Target: path, Header: withToken()})
 		require.EqualValues(t, most-size, got.Length)
-		require.Equal(t, got.Entry.AnswerSHA256, hex.EncodeToString(sum(got.Body)))
+		require.Equal(t, got.Entry.AnswerSHA256, digest(got.Body))
 	})
 }
 
