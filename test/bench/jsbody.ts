@@ -150,6 +150,7 @@ export class JavaScriptEditor implements Sink {
   #seen = new Set<number>();
   #part: number = Part.copy;
   #isBroken = false;
+  #isTwice = false; // a second version stays
   #isPassing = false; // no object: nothing is edited
   #hasBegun = false;
   #fault: Fault = "";
@@ -232,10 +233,14 @@ export class JavaScriptEditor implements Sink {
       this.#take(end, this.#out);
       this.#part = Part.gap;
       if (this.#version === "") return true;
-      this.#out.add(encoder.encode(`"version":${JSON.stringify(this.#version)}`));
+      this.#set();
       this.#written++;
       this.#isChanged = true;
     } else if (kind === Kind.end && this.#part === Part.gap) {
+      if (this.#isTwice && this.#version !== "") {
+        this.#out.add(commaBytes);
+        this.#set();
+      }
       this.#out.add(this.#gap.view());
       this.#gap.clear();
       this.#part = Part.copy;
@@ -244,6 +249,10 @@ export class JavaScriptEditor implements Sink {
       return false;
     }
     return true;
+  }
+
+  #set(): void {
+    this.#out.add(encoder.encode(`"version":${JSON.stringify(this.#version)}`));
   }
 
   #keyPiece(last: boolean, start: number, bytes: Uint8Array, from: number, to: number): void {
@@ -258,6 +267,7 @@ export class JavaScriptEditor implements Sink {
     const isRepeated = which >= 0 && this.#seen.has(which);
     this.#seen.add(which);
     if (isRepeated) this.#fault ||= "duplicate-key";
+    if (isRepeated && which === version) this.#isTwice = true;
     if (which !== version || isRepeated) return this.#keep();
     this.#part = Part.drop;
     this.#gap.clear();

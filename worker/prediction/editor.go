@@ -23,7 +23,9 @@ type Change struct {
 
 // Editor rewrites a body while it streams past. All other members go through
 // byte by byte; white space between members may be lost. Of a repeated member
-// only the first is taken out, so that the upstream refuses the body. Malformed
+// only the first is taken out, so that the upstream refuses the body; behind a
+// repeated version the one to set stands once more, so that it holds even for an
+// upstream that believes the last. Malformed
 // JSON goes on from where it breaks, for the upstream to refuse: no edit makes it
 // whole. Where it breaks inside a dropped member, nothing more comes. What is no
 // object goes through.
@@ -47,6 +49,7 @@ type Editor struct {
 	member            seen  // whose value is held
 	key, colon, value int64 // where the key, what follows it and the value begin
 	kept              bool  // a member that was to be taken out stays
+	twice             bool  // the body has a second version, which stays
 	webhook, filter   []byte
 }
 
@@ -185,13 +188,13 @@ func (e *Editor) topLevel(t jsonstream.Token) bool {
 		e.frames.copyTo(e.in(t.End))
 		e.state = editGap
 		if e.change.Version != "" {
-			e.held = append(e.held, `"`+versionKey+`":`...)
-			e.held = jsonstream.AppendString(e.held, e.change.Version)
-			e.letGo()
-			e.written++
-			e.changed = true
+			e.set()
 		}
 	case jsonstream.EndObject:
+		if e.twice && e.change.Version != "" {
+			e.held = append(e.held, ',')
+			e.set()
+		}
 		if e.change.Webhook {
 			e.tail()
 		}
@@ -201,6 +204,15 @@ func (e *Editor) topLevel(t jsonstream.Token) bool {
 		return !t.Last
 	}
 	return true
+}
+
+// set writes the version that is to be set.
+func (e *Editor) set() {
+	e.held = append(e.held, `"`+versionKey+`":`...)
+	e.held = jsonstream.AppendString(e.held, e.change.Version)
+	e.letGo()
+	e.written++
+	e.changed = true
 }
 
 func (e *Editor) keyPiece(t jsonstream.Token) {
@@ -224,6 +236,7 @@ func (e *Editor) keyPiece(t jsonstream.Token) {
 	if repeated {
 		e.status = Duplicate
 		e.kept = e.kept || this != isVersion
+		e.twice = e.twice || this == isVersion
 	}
 	switch {
 	case repeated || this == 0:
