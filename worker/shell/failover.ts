@@ -1,7 +1,7 @@
 // Failing over: what a target does not answer well goes to its fallback, once.
 
 import { Class, Failure, Outcome } from "./columns.ts";
-import { Edit } from "./core.ts";
+import { Edit, Trap } from "./core.ts";
 import type { Loaded, Target, Use } from "./core.ts";
 import { log } from "./env.ts";
 import type { Choice, Passage } from "./passage.ts";
@@ -24,7 +24,7 @@ export async function answered(p: Passage, loaded: Loaded, choice: Choice): Prom
   const fallback = loaded.plan.targets[target.fallback];
   const told = { loaded, target, reason, user };
   if (!fallback) return alone(await tryTarget(p, choice, { ...told, servedBy: target }));
-  const second = () => tryTarget(p, useOf(p, loaded, fallback), { ...told, servedBy: fallback });
+  const second = async () => tryTarget(p, useOf(p, loaded, fallback), { ...told, servedBy: fallback });
   if (choice.skipped) {
     return { tried: await second(), status: 0, failure: Failure.breaker, cause: Class.breaker, prediction: "" };
   }
@@ -34,11 +34,17 @@ export async function answered(p: Passage, loaded: Loaded, choice: Choice): Prom
   if (cause === "") return alone(first);
   const prediction = first.read?.facts?.id ?? "";
   const assigned = { status: first.response?.status ?? 0, failure: failureOf(first), cause, prediction };
-  const tried = await second();
+  const tried = await second().catch((error: unknown) => unmade(p, error));
   const isBetter = first.response !== undefined && !first.call.signal.aborted;
-  if (tried.response === undefined && isBetter) return { tried: first, ...assigned };
+  if (tried === undefined || (tried.response === undefined && isBetter)) return { tried: first, ...assigned };
   first.call.abort();
   return { tried, ...assigned };
+}
+
+/** A second try that could not be made: the first one's answer, or the lack of it, stays. A Refusal is the client's to see. */
+function unmade(p: Passage, error: unknown): undefined {
+  if (error instanceof Refusal) throw error;
+  log("rescue", { error: String(error), trace: p.trace.id });
 }
 
 const alone = (tried: Try): Result => ({
@@ -49,8 +55,15 @@ const alone = (tried: Try): Result => ({
   prediction: "",
 });
 
-function useOf(p: Passage, loaded: Loaded, { at }: Target): Use {
-  return p.core.use(loaded, at, p.body.version, p.route.endpoint);
+/** What becomes of the body for the target. A trap is tried once more with a fresh core. */
+function useOf({ core, body, route }: Passage, loaded: Loaded, { at }: Target): Use {
+  const use = () => core.use(loaded, at, body.version, route.endpoint);
+  try {
+    return use();
+  } catch (error) {
+    if (!(error instanceof Trap)) throw error;
+    return use();
+  }
 }
 
 /** The first of two tries: a target that cannot be asked for want of a secret is one that does not answer. */
