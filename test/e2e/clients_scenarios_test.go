@@ -128,6 +128,7 @@ var (
 var clientScenarios = []clientScenario{
 	{client: "replicate", name: "sync", sync: true, check: wantTokens},
 	{client: "replicate", name: "poll", check: wantPolls(wantTokens)},
+	{client: "replicate", name: "deployment", check: wantPolls(wantTokens)},
 	{client: "replicate", name: "stream", check: func(r *scenarioRun) {
 		var events []struct{ Event, Data string }
 		r.result(&events)

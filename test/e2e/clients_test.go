@@ -95,6 +95,8 @@ func (w *clientWorld) offer(s clientService, model string) {
 		d.Outcomes = document.OutcomesWebhook
 	}
 	w.write(d)
+	d.Service.Kind = document.KindDeployment // which clients may ask as well
+	w.write(d)
 	w.alias(model)
 	if s.fault != nil {
 		require.NoError(w, w.upstream.SetFault(canary, *s.fault))

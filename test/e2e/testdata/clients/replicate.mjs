@@ -14,6 +14,14 @@ export const sync = (o) => client(o).run(o.model, { input: { prompt: o.prompt } 
 export const poll = (o) =>
   client(o).run(o.model, { input: { prompt: o.prompt }, wait: { mode: "poll", interval: 20 } });
 
+export async function deployment(o) {
+  const replicate = client(o);
+  const created = await replicate.deployments.predictions.create(...o.model.split("/"), {
+    input: { prompt: o.prompt },
+  });
+  return (await replicate.wait(created, { interval: 20 })).output;
+}
+
 export async function stream(o) {
   const events = [];
   for await (const { event, data } of client(o).stream(o.model, { input: { prompt: o.prompt } }))
