@@ -131,7 +131,7 @@ func (a *app) cli() *cli.App {
 		Name: "orchestrator", HelpName: "orchestrator",
 		Usage:           "raise a canary step by step, judge it, promote it or roll it back",
 		UsageText:       "orchestrator [global flags] command [flags] [service]",
-		Description:     "A service is what clients call, such as acme/flux, deployment:acme/flux or http:qwen.\nThe API token is read from CLOUDFLARE_API_TOKEN alone.",
+		Description:     "A service is what clients call, such as acme/flux, deployment:acme/flux or http:qwen.\nSecrets are read from the environment alone: CLOUDFLARE_API_TOKEN, PERCH_SEAL_KEY, REPLICATE_API_TOKEN.",
 		Version:         Version,
 		Commands:        commands,
 		Flags:           commonFlags(false),

@@ -74,7 +74,7 @@ func (a *ailment) Unwrap() error { return a.err }
 
 func (a *app) doctorCommand() *cli.Command {
 	return &cli.Command{
-		Name: "doctor", Usage: "check the token, the namespace, the worker and its analytics",
+		Name: "doctor", Usage: "check the token, the namespace, the worker, its secrets and its analytics",
 		ArgsUsage:   " ",
 		Description: "Exits 1 if a check fails; each that does says what mends it. To see whether the token\nmay write, the key " + probeKey + " is written and deleted.\n\nExample:\n  orchestrator doctor --worker-url https://perch.example.workers.dev",
 		Action:      a.doctor,

@@ -87,7 +87,7 @@ type toSet struct {
 
 func (a *app) initCommand() *cli.Command {
 	return &cli.Command{
-		Name: "init", Usage: "make the KV namespace and a service's first document",
+		Name: "init", Usage: "make the KV namespace, the sealing key and a service's first document",
 		ArgsUsage: "[SERVICE]",
 		Description: "Makes the KV namespace where it is missing, and the key that seals what clients bring back: the\n" +
 			"worker's secret PERCH_SEAL_KEY, which is shown this once. With a service it also writes the first\n" +

@@ -87,7 +87,7 @@ func (a *app) trace(ctx context.Context, s settings, id string) (report.Trace, e
 		if len(t.Predictions) > 0 {
 			hint = t.Predictions[0].Problem
 		}
-		return t, refused(hint, "nothing is known of %s %s", t.Kind, id)
+		return t, &failure{code: exitError, err: fmt.Errorf("nothing is known of %s %s", t.Kind, id), hint: hint}
 	}
 	return t, nil
 }

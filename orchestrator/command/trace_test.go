@@ -88,13 +88,13 @@ func TestTraceWithoutReplicate(t *testing.T) {
 
 func TestTraceOfNothing(t *testing.T) {
 	b := traced(t)
-	r := b.do(6, "trace", strings.Repeat("d", 32))
+	r := b.do(1, "trace", strings.Repeat("d", 32))
 	require.Equal(t, "orchestrator: nothing is known of trace "+strings.Repeat("d", 32)+"\n"+
 		"hint: points can be seen about a minute after the request, and for three months\n", r.stderr)
-	r = b.do(6, "trace", "nowhere")
+	r = b.do(1, "trace", "nowhere")
 	require.Contains(t, r.stderr, "hint: read prediction nowhere: status 404 Not Found: The requested resource could not be found.")
 	b.source.err = cloudflare.ErrNoData
-	b.do(6, "trace", strings.Repeat("d", 32))
+	b.do(1, "trace", strings.Repeat("d", 32))
 	for _, id := range []string{"", "it's", "a b", strings.Repeat("x", 101), "x') OR ('1"} {
 		require.Contains(t, b.do(2, "trace", id).stderr, "is no id of a trace or a prediction")
 	}

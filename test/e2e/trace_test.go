@@ -51,7 +51,7 @@ func TestTraceTellsTheStory(t *testing.T) {
 	require.NotContains(t, story.stdout+asJSON.stdout, "test-token")
 
 	gone := w.finish(w.command(w.stack.API, wide, "trace", strings.Repeat("0", 32)))
-	require.Equal(t, exitRefused, gone.exit)
+	require.Equal(t, 1, gone.exit)
 	require.Contains(t, gone.stderr, "nothing is known of trace 0000")
 }
 
