@@ -102,7 +102,6 @@ func TestAnswersPass(t *testing.T) {
 		{"HEAD", "HEAD", 200, http.Header{"Content-Length": {"12345"}, "Content-Type": {"text/plain"}}, ""},
 		{"no content", "POST", 204, http.Header{"X-Own": {"a"}}, ""},
 		{"not modified", "GET", 304, http.Header{"Etag": {`"v1"`}}, ""},
-		{"redirect, not followed", "GET", 302, http.Header{"Location": {"/elsewhere?a=b"}}, ""},
 		{"redirect of a POST, not followed", "POST", 307, http.Header{"Location": {"https://other.example/"}}, "moved"},
 		{"cookies", "GET", 200, http.Header{"Set-Cookie": {"a=1; Path=/", "b=2; Secure"}}, "x"},
 		{"error with a body", "POST", 503, http.Header{"Retry-After": {"7"}, "Content-Type": {"application/problem+json"}}, `{"status":503}`},
@@ -148,8 +147,20 @@ func TestAnswersPass(t *testing.T) {
 		require.Equal(t, 502, r.Status, r.Body)
 		require.Equal(t, before+1, o.arrivals(), "asked twice")
 	})
+	t.Run("a redirect to its own host, not followed, comes back through the worker", func(t *testing.T) {
+		now = len(tests)
+		tests = append(tests, tests[0])
+		tests[now].status, tests[now].header, tests[now].body = 302, http.Header{"Location": {"/elsewhere?a=b"}}, ""
+		r := w.do(call{Method: "GET", Path: "/own/x"})
+		require.Equal(t, 302, r.Status, r.Body)
+		location := r.Header.Get("location")
+		require.Contains(t, location, w.stack.Places[0].URL+"/_perch/at/")
+		r = w.do(call{Method: "GET", Path: requestURI(t, location)})
+		require.Equal(t, 302, r.Status, r.Body)
+		require.Equal(t, "/elsewhere?a=b", o.last(t).RequestURI)
+	})
 	t.Run("cookies beside the user's", func(t *testing.T) {
-		now = 7
+		now = 6
 		r := w.do(call{Method: "GET", Path: "/own/x"})
 		require.Len(t, r.Header["Set-Cookie"], 3)
 		require.Equal(t, tests[now].header["Set-Cookie"], r.Header["Set-Cookie"][:2])

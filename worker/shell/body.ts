@@ -9,7 +9,7 @@ import { fill } from "./frames.ts";
 import { Refusal } from "./refusal.ts";
 
 /** How much of a body is held while its version is looked for, in bytes. */
-export const maxHeldBytes = 8 << 20;
+const maxHeldBytes = 8 << 20;
 
 /** Tells what a body's webhook members become, as the text of a JSON object; had is the same of what was taken out. */
 export type Tail = (had: string) => Promise<string>;

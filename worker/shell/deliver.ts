@@ -40,7 +40,8 @@ function deliverEvents(p: Passage, response: Response, { ended, ...terms }: Deli
   const body = passEvents(response.body as ReadableStream<Uint8Array>, {
     ...terms,
     stop: () => call?.abort(),
-    ended: resolve,
+    // A client that goes away ends the upstream's answer before anybody cancels the stream.
+    ended: (end) => resolve(end.how === "cut" && p.gone ? { ...end, how: "gone" } : end),
   });
   const changed = new Response(body, response);
   for (const name of ["content-encoding", "content-length"]) changed.headers.delete(name);

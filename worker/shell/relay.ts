@@ -4,7 +4,7 @@
 import { Webhook, WebhookVerificationError } from "standardwebhooks";
 import { budget } from "./budget.ts";
 import { join } from "./bytes.ts";
-import { Shape } from "./core.ts";
+import { Shape, wholeBytes } from "./core.ts";
 import type { Facts } from "./core.ts";
 import { log } from "./env.ts";
 import type { Env } from "./env.ts";
@@ -15,6 +15,7 @@ import { logRequest } from "./requestlog.ts";
 import { Refused, unseal } from "./seal.ts";
 import type { Context } from "./seal.ts";
 import { problem } from "./upstream.ts";
+import { lengthOf } from "./watch.ts";
 
 /** The largest webhook that is taken, in bytes. */
 const maxBytes = 8 << 20;
@@ -68,10 +69,12 @@ async function opened(env: Env, seal: string): Promise<Context> {
   }
 }
 
+/** The body. Room is taken for what has come, not for what a sender says will: that costs it nothing. */
 async function read(request: Request): Promise<Uint8Array<ArrayBuffer>> {
-  const length = request.headers.get("content-length");
-  if (length !== null) {
-    hold(request, Number(length), 0);
+  const length = lengthOf(request.headers);
+  if (length > maxBytes) throw tooLarge();
+  if (length <= wholeBytes) {
+    hold(request, length, 0);
     return new Uint8Array(await request.arrayBuffer());
   }
   const pieces: Uint8Array[] = [];
@@ -85,10 +88,12 @@ async function read(request: Request): Promise<Uint8Array<ArrayBuffer>> {
 }
 
 function hold(request: Request, more: number, held: number): void {
-  if (held + more > maxBytes) throw new Refusal(413, `A webhook of more than ${maxBytes >> 20} MiB is not taken`);
+  if (held + more > maxBytes) throw tooLarge();
   if (budget.take(request, copies * more, Date.now())) return;
   throw new Refusal(503, "Perch holds as many bodies as it can; try again", { "retry-after": "1" });
 }
+
+const tooLarge = () => new Refusal(413, `A webhook of more than ${maxBytes >> 20} MiB is not taken`);
 
 let known: { text: string; secrets: Webhook[] } = { text: "", secrets: [] };
 

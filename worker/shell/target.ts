@@ -40,7 +40,7 @@ export async function tryTarget(p: Passage, use: Use, told: Told): Promise<Try> 
   const encoded = (p.isEncoded = isPassed(p));
   const attempt = await ask(p, to, headers, body, { limitMS: limitOf(p, target), encoded }, async (response) => {
     tried.answeredAt = Date.now();
-    if (route.shape !== Shape.none) {
+    if (route.shape !== Shape.none || response.headers.has("location")) {
       tried.read = await readAnswer(p, response, { asked: to, shape: route.shape, target });
     } else if (isSmall(response, encoded)) {
       tried.bytes = await response.arrayBuffer();
@@ -64,10 +64,11 @@ function isSmall(response: Response, encoded: boolean): boolean {
 }
 
 const graceMS = 10_000; // for Replicate to answer after the client's wait
+const longestWaitS = 60; // that Replicate allows
 
 /** How long the target has until its answer begins. A create that waits for its end has as long as it wants to wait. */
 function limitOf({ route, request }: Passage, { timeoutMS }: Target): number {
   if (timeoutMS === 0 || !route.creates) return timeoutMS;
   const wait = waitS(request.headers);
-  return wait === undefined ? timeoutMS : wait * 1_000 + graceMS;
+  return wait === undefined ? timeoutMS : Math.min(wait, longestWaitS) * 1_000 + graceMS;
 }

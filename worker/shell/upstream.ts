@@ -47,14 +47,6 @@ export function problem(status: number, title: string, detail: string): Response
   );
 }
 
-/** An answer whose headers can be changed, with these of Perch's own and no others; its body is not touched. */
-export function answer(response: Response, own: Record<string, string>): Response {
-  if (response.status === 101) return response;
-  const changed = new Response(response.body, response);
-  setOwn(changed.headers, own);
-  return changed;
-}
-
 /** Sets Perch's own headers on an answer; an upstream has no say in them. */
 export function setOwn(headers: Headers, own: Record<string, string>): void {
   for (const name of [...headers.keys()]) if (name.startsWith("x-perch-")) headers.delete(name);

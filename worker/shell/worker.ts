@@ -93,7 +93,7 @@ function dispatch(p: Passage): Promise<Response> | Response {
     case Action.version:
       return followed(p, byVersion(p));
     case Action.webhook:
-      return relay(p);
+      return followed(p, relay(p));
     case Action.prediction:
       return byPrediction(p);
     case Action.at:
