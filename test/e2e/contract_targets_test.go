@@ -39,7 +39,7 @@ var unversioned = []createBody{
 }
 
 func (b createBody) fill(name, version string) createBody {
-	fill := strings.NewReplacer("VERSION", version, "NAME", name, "LARGE", pad(200_000))
+	fill := strings.NewReplacer("VERSION", version, "NAME", name, "LARGE", pad(100_000))
 	return createBody{b.name, fill.Replace(b.client), fill.Replace(b.withoutVersion)}
 }
 
