@@ -143,6 +143,8 @@ func (c *census) start(ctx context.Context) error {
 			return err
 		}
 	}
+	// A step is judged by whole seconds: that in which it began is not one of its own.
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 	return nil
 }
 
@@ -247,20 +249,23 @@ func (c *census) expect(ctx context.Context, request call) error {
 }
 
 // settle is how long it may take until all ends are known: one look of follow asks about 300 predictions.
-const settle = 2 * time.Minute
+const settle = time.Minute
 
 // compare follows what nobody asked about, as a schedule would, and holds the judge's count against the truth.
 func (c *census) compare(ctx context.Context, model string, truth map[string]*arm, r *report) error {
 	policy := policyOf(model)
 	var got map[string]judged
+	var said string
 	looks := 0
 	err := await(ctx, "all ends of "+model, settle, func() (bool, error) {
 		followed, err := c.x.run(ctx, policy, "follow", "--older-than", "1s", model)
 		if err != nil {
 			return false, err
 		}
-		looks++
-		r.say("%s: %s", model, strings.TrimSpace(followed))
+		if looks++; said != followed {
+			r.say("%s: %s", model, strings.TrimSpace(followed))
+			said = followed
+		}
 		if _, err := c.stack.Flush(ctx); err != nil {
 			return false, err
 		}

@@ -96,9 +96,8 @@ func newCrowd(ctx context.Context, o options) (*crowd, error) {
 
 // run lets everybody send until the time is over, and all that was begun end.
 func (c *crowd) run(ctx context.Context, r *report) (*watch, error) {
-	// The heap of a new process grows with its first requests, whatever the worker.
-	memory := watchMemory(c.stack.Places[0].PID)
-	c.until = time.Now().Add(c.o.length)
+	memory := watchMemory(c.stack.Places[0].PID, c.o.warmUp)
+	c.until = time.Now().Add(c.o.warmUp + c.o.length)
 	var everybody sync.WaitGroup
 	while := func(f func(n int64)) {
 		everybody.Go(func() {
@@ -116,13 +115,13 @@ func (c *crowd) run(ctx context.Context, r *report) (*watch, error) {
 	if c.o.trapEach > 0 {
 		everybody.Go(func() { c.trapEach(ctx, c.o.trapEach) })
 	}
-	everybody.Go(func() { c.tellEach(ctx, 10*time.Second, r) })
+	everybody.Go(func() { c.tellEach(ctx, 10*time.Second, memory, r) })
 	everybody.Wait()
 	return memory, ctx.Err()
 }
 
 // tellEach prints how far it is, and samples the gauges.
-func (c *crowd) tellEach(ctx context.Context, every time.Duration, r *report) {
+func (c *crowd) tellEach(ctx context.Context, every time.Duration, memory *watch, r *report) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for seconds := 1; time.Now().Before(c.until) && ctx.Err() == nil; seconds++ {
@@ -130,8 +129,8 @@ func (c *crowd) tellEach(ctx context.Context, every time.Duration, r *report) {
 		c.inStreams.sample()
 		c.inWaits.sample()
 		if time.Duration(seconds)*time.Second%every == 0 {
-			r.say("%d streams and %d waiting requests ended, %d traps, %d faults", c.streams.Load(), c.waits.Load(), c.traps.Load(),
-				c.streamFaults.count()+c.waitFaults.count()+c.trapFaults.count())
+			r.say("%d streams and %d waiting requests ended, %d traps, %d faults, %.0f MB", c.streams.Load(), c.waits.Load(), c.traps.Load(),
+				c.streamFaults.count()+c.waitFaults.count()+c.trapFaults.count(), float64(memory.now.Load())/MB)
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 type options struct {
 	only        string        // name of the one proof, or ""
 	length      time.Duration // of crowd
+	warmUp      time.Duration // of crowd, before that
 	streams     int           // of crowd, at once
 	waiting     int           // of crowd, at once
 	trapEach    time.Duration // of crowd; 0 for no traps
@@ -42,6 +43,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.only, "only", "", "prove only this: "+strings.Join(names(), ", "))
 	flag.DurationVar(&o.length, "length", time.Minute, "how long the crowd goes on sending")
+	flag.DurationVar(&o.warmUp, "warm-up", 30*time.Second, "how long it sends before memory is watched: the heap of a new process grows, whatever the worker")
 	flag.IntVar(&o.streams, "streams", 200, "streams at once in the crowd")
 	flag.IntVar(&o.waiting, "waiting", 500, "waiting requests at once in the crowd")
 	flag.DurationVar(&o.trapEach, "trap-each", time.Second, "time between two traps of the crowd's core, 0 for none")

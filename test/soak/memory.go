@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"perch/test/process"
@@ -11,6 +12,7 @@ const MB = 1e6
 
 // watch is how much memory a process held, at equal distances.
 type watch struct {
+	now   atomic.Int64
 	bytes []int64
 	err   error
 	stop  chan struct{}
@@ -19,7 +21,9 @@ type watch struct {
 
 const watchEvery = 250 * time.Millisecond
 
-func watchMemory(pid int) *watch {
+// watchMemory begins after a time in which the process warms up.
+func watchMemory(pid int, warmUp time.Duration) *watch {
+	began := time.Now()
 	w := &watch{stop: make(chan struct{}), ended: make(chan struct{})}
 	go func() {
 		defer close(w.ended)
@@ -35,7 +39,10 @@ func watchMemory(pid int) *watch {
 				w.err = err
 				return
 			}
-			w.bytes = append(w.bytes, bytes)
+			w.now.Store(bytes)
+			if time.Since(began) >= warmUp {
+				w.bytes = append(w.bytes, bytes)
+			}
 		}
 	}()
 	return w
