@@ -26,6 +26,19 @@ bench: .build/perch.wasm $(modules) ## CPU a request and memory, beside hand-wri
 	go test -run '^$$' -bench Decide -benchmem ./worker/router
 	go run ./test/bench
 
+.PHONY: soak
+soak: $(bundle) orchestrator ## slow proofs: crowds with traps, bodies of 100 MB, every outcome counted; five minutes
+	go run ./test/soak
+
+FUZZTIME ?= 2m
+.PHONY: fuzz
+fuzz: ## all fuzz targets, one after the other; FUZZTIME=2m for each
+	@grep -rHo '^func Fuzz[A-Za-z]*' --include='*_test.go' shared worker orchestrator | sed 's/:func / /' | sort | \
+	while read -r file target; do \
+		echo "$$target in $$(dirname $$file)"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$file) </dev/null || exit 1; \
+	done
+
 .PHONY: check
 check: tidy format-check vet types test ## what CI runs
 	@$(clean_tree)
