@@ -35,11 +35,15 @@ export async function ask(
   if (p.gone) call.abort();
   let late = false;
   let answers = false;
-  const giveUp = () => {
-    late = true;
-    call.abort();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const wait = () => {
+    timer = setTimeout(() => {
+      if (p.body.isAwaited) return wait(); // a slow client is not the upstream's fault
+      late = true;
+      call.abort();
+    }, limitMS);
   };
-  const timer = limitMS > 0 ? setTimeout(giveUp, limitMS) : undefined;
+  if (limitMS > 0) wait();
   try {
     const encodeResponseBody = encoded ? "manual" : "automatic";
     const init: RequestInit = { headers, redirect: "manual", signal: call.signal, encodeResponseBody };

@@ -39,6 +39,7 @@ export class Body {
   #dropped = false; // something was read that is not held
   #keep = 0;
   #pump: Promise<void> | undefined; // that sends what is still being read
+  #isAwaited = false;
   version = "";
   /** Why a body was cut that was already on its way. */
   refusal: Refusal | undefined;
@@ -169,6 +170,16 @@ export class Body {
     return true;
   }
 
+  /** Whether it is the client that keeps the upstream waiting, by sending slowly. */
+  get isAwaited(): boolean {
+    return this.#isAwaited;
+  }
+
+  /** Whether part of it went by without being kept. */
+  get isLost(): boolean {
+    return this.#dropped;
+  }
+
   /** Whether all of the body has been read, or there is none. */
   get complete(): boolean {
     return this.#ended || this.#stream === null;
@@ -202,7 +213,7 @@ export class Body {
     if (this.#ended) return join(this.#held);
     if (stream === null) return null;
     const kept = !(this.#length > this.#keep) && this.#keep > 0;
-    if (!kept && this.#heldBytes === 0) {
+    if (this.#keep === 0 && this.#heldBytes === 0) {
       this.#dropped = true;
       return stream;
     }
@@ -219,7 +230,9 @@ export class Body {
       }
       this.#drop();
       writer.releaseLock();
-      await stream.pipeTo(through.writable); // without JavaScript
+      this.#isAwaited = true;
+      await stream.pipeTo(through.writable).finally(() => (this.#isAwaited = false)); // without JavaScript
+      this.#ended = true;
     };
     // Whoever reads the stream sees the failure; here it has nobody to be told.
     this.#pump = write().catch(() => undefined);
@@ -265,7 +278,8 @@ export class Body {
     const reader = stream.getReader();
     try {
       while (!this.#ended) {
-        const { done, value } = await reader.read();
+        this.#isAwaited = true;
+        const { done, value } = await reader.read().finally(() => (this.#isAwaited = false));
         this.#ended = done;
         if (value === undefined) continue;
         if (!this.#dropped) this.#keepChunk(value);

@@ -114,7 +114,7 @@ async function isToRescue(
   const { creates, safe } = route;
   const rescue = (resendable: boolean) =>
     core.rescue(loaded, target.at, { ...trouble, creates, safe, resendable }) && !p.gone;
-  if (!rescue(true)) return false; // whatever the body
+  if (body.isLost || !rescue(true)) return false; // whatever the rest of the body
   if (!body.complete) call.abort(); // so that the sending of the body ends
   const fallback = loaded.plan.targets[target.fallback];
   if (fallback === undefined || !isEditable(p, useOf(p, loaded, fallback))) return false;
