@@ -81,13 +81,16 @@ func TestCompareGatesEveryScenario(t *testing.T) {
 		return map[string][]float64{perch: {perchMicros, perchMicros}, javascript: {100, 100}, handmade: {90, 90}}
 	}
 	r := report{Limits: limits, scenarios: []scenario{{name: "one"}, {name: "two"}}}
-	r.rounds = []samples{{"one": block(102), "two": block(104)}, {"one": block(102), "two": block(104)}}
+	compared := func(two float64) *round {
+		return &round{compared: samples{"one": block(102), "two": block(two)}}
+	}
+	r.rounds = []*round{compared(104), compared(104)}
 	r.compare()
 	require.True(t, r.holds())
 	require.InDelta(t, 1.02, r.Scenarios[0].Ratios[0].Median, 1e-9)
 	require.Equal(t, 4, r.Scenarios[0].Ratios[0].Blocks)
 
-	r.Scenarios, r.rounds = nil, []samples{{"one": block(102), "two": block(106)}}
+	r.Scenarios, r.rounds = nil, []*round{compared(106)}
 	r.compare()
 	require.False(t, r.holds(), "the second scenario costs 1.06 of JavaScript")
 }

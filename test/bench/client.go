@@ -141,12 +141,17 @@ func (c *contestant) sendWhile(ctx context.Context, sc *scenario, counts map[str
 		if a.status >= 400 {
 			return fmt.Errorf("send %s to %s: status %d", sc.name, c.name, a.status)
 		}
-		if !sc.unrouted {
-			counts[a.variant]++
-		}
-		if sc.ends {
-			counts[predictionPoints]++
-		}
+		count(counts, sc, a.variant)
 	}
 	return nil
+}
+
+// count counts the points that an answer must leave behind.
+func count(counts map[string]int, sc *scenario, variant string) {
+	if !sc.unrouted {
+		counts[variant]++
+	}
+	if sc.ends {
+		counts[predictionPoints]++
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 
@@ -51,11 +52,13 @@ func startContestant(ctx context.Context, v variant, up *upstream, scenarios []s
 		return nil, err
 	}
 	c := &contestant{variant: v, pid: s.Places[0].PID, client: newClient(s.Places[0].URL), stack: s, routed: map[string]int{}}
+	kv := map[string]any{}
 	for _, sc := range scenarios {
-		for key, value := range sc.kv {
-			if err := c.put(ctx, key, value); err != nil {
-				return c, fmt.Errorf("write %s for %s: %w", key, v.name, err)
-			}
+		maps.Copy(kv, sc.kv)
+	}
+	for key, value := range kv {
+		if err := c.put(ctx, key, value); err != nil {
+			return c, fmt.Errorf("write %s for %s: %w", key, v.name, err)
 		}
 	}
 	return c, nil

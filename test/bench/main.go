@@ -1,6 +1,6 @@
 // Command bench measures in workerd what Perch's worker costs a request: CPU time beside the same shell with its
-// decisions in JavaScript, a router written by hand, and no worker at all; and whether its memory levels off. It ends
-// with status 1 if a limit is passed or a variant does not do its job.
+// decisions in JavaScript, routers written by hand, and no worker at all; what each of its features adds; and whether
+// its memory levels off. It ends with status 1 if a limit is passed or a variant does not do its job.
 package main
 
 import (
@@ -36,7 +36,7 @@ func main() {
 	flag.IntVar(&o.warmUp, "warm-up", 6000, "requests per scenario and variant before the first block")
 	flag.IntVar(&o.memory, "memory", 200_000, "requests of the memory run; 0 leaves it out")
 	flag.StringVar(&o.output, "output", ".build/bench.json", "file for the figures")
-	flag.StringVar(&o.only, "scenario", "", "measure only this one: model, version or http")
+	flag.StringVar(&o.only, "scenario", "", "measure only this scenario (model, version or http) or feature")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -67,16 +67,21 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer upstream.stop()
-	report := report{Limits: limits, scenarios: scenarios(upstream.url)}
+	credentials, err := newCredentials()
+	if err != nil {
+		return err
+	}
+	report := report{Limits: limits, scenarios: scenarios(upstream.url), features: features(upstream.url, credentials)}
 	if o.only != "" {
 		report.scenarios = slices.DeleteFunc(report.scenarios, func(sc scenario) bool { return sc.name != o.only })
+		report.features = slices.DeleteFunc(report.features, func(f feature) bool { return f.name != o.only })
 	}
-	if len(report.scenarios) == 0 {
-		return fmt.Errorf("check flags: there is no scenario %s, use model, version or http", o.only)
+	if len(report.scenarios)+len(report.features) == 0 {
+		return fmt.Errorf("check flags: there is no scenario or feature %s", o.only)
 	}
 	for round := range o.rounds {
 		fmt.Printf("round %d of %d\n", round+1, o.rounds)
-		samples, err := measureRound(ctx, o, upstream, report.scenarios)
+		samples, err := measureRound(ctx, o, upstream, report.scenarios, report.features, credentials)
 		if err != nil {
 			return fmt.Errorf("measure round %d: %w", round+1, err)
 		}
@@ -84,7 +89,7 @@ func run(ctx context.Context, o options) error {
 	}
 	report.compare()
 	report.print(os.Stdout)
-	if o.memory > 0 {
+	if o.memory > 0 && len(report.scenarios) > 0 {
 		if report.Memory, err = measureMemory(ctx, o.memory, upstream, report.scenarios); err != nil {
 			return fmt.Errorf("measure memory: %w", err)
 		}

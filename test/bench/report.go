@@ -22,10 +22,12 @@ var limits = []limit{{javascript, 1.05}, {handmade, 1.25}}
 type report struct {
 	Limits    []limit  `json:"limits"`
 	Scenarios []result `json:"scenarios"`
+	Features  []cost   `json:"features"`
 	Memory    *memory  `json:"memory,omitempty"`
 
 	scenarios []scenario
-	rounds    []samples
+	features  []feature
+	rounds    []*round
 }
 
 // result is one scenario's.
@@ -67,7 +69,7 @@ func (r *report) compare() {
 		one := result{Scenario: sc.name, Micros: map[string]float64{}}
 		pooled := map[string][]float64{}
 		for _, round := range r.rounds {
-			for name, micros := range round[sc.name] {
+			for name, micros := range round.compared[sc.name] {
 				pooled[name] = append(pooled[name], micros...)
 			}
 		}
@@ -79,12 +81,17 @@ func (r *report) compare() {
 			compared := ratio{Against: l.Against, Blocks: len(paired), Median: median(paired), Most: l.Most}
 			compared.Low, compared.High = medianInterval(paired)
 			for _, round := range r.rounds {
-				compared.PerRound = append(compared.PerRound, median(ratios(round[sc.name][perch], round[sc.name][l.Against])))
+				compared.PerRound = append(compared.PerRound, median(ratios(round.compared[sc.name][perch], round.compared[sc.name][l.Against])))
 			}
 			one.Ratios = append(one.Ratios, compared)
 		}
 		r.Scenarios = append(r.Scenarios, one)
 	}
+	var pairs []map[string]*pair
+	for _, round := range r.rounds {
+		pairs = append(pairs, round.features)
+	}
+	r.Features = costs(r.features, pairs)
 }
 
 func (r *report) holds() bool {
@@ -99,6 +106,15 @@ func (r *report) holds() bool {
 }
 
 func (r *report) print(w io.Writer) {
+	if len(r.Scenarios) > 0 {
+		r.printComparison(w)
+	}
+	if len(r.Features) > 0 {
+		printCosts(w, r.Features)
+	}
+}
+
+func (r *report) printComparison(w io.Writer) {
 	fmt.Fprintln(w, "\nCPU time a request, microseconds of the workerd process (median of all blocks)")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(table, "\t")
