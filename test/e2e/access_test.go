@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -126,6 +127,24 @@ func TestHeldTokenOpensNothingElse(t *testing.T) {
 	r = w.do(call{Method: "OPTIONS", Path: "/v1/account", Headers: map[string]string{"authorization": ""}})
 	require.Empty(t, last(w.upstream.Log()).Header.Get("authorization"), "a preflight needs no key, and gets no token: %d", r.Status)
 	require.Equal(t, 200, w.do(call{Method: "GET", Path: "/_perch/health"}).Status)
+}
+
+// TestRefusedBodiesAreLetGo: whoever is refused after a large body was searched, or
+// leaves while it is, leaves no less room for the bodies of others.
+func TestRefusedBodiesAreLetGo(t *testing.T) {
+	digest := heldAccess("mobile").Keys[0].SHA256
+	w := heldWorld(t, worldOptions{Models: []string{"acme/held"}, Vars: map[string]string{
+		"PERCH_ACCESS": `{"token":"secret:REPLICATE_TOKEN","keys":[{"name":"mobile","sha256":"` + digest + `"}]}`,
+	}})
+	w.write(rollout("acme/held", 5000))
+	for range 6 { // more than an isolate holds
+		r := w.do(call{Path: "/v1/predictions", Body: `{"input":"` + pad(7<<20) + `"}`, Headers: map[string]string{"authorization": ""}})
+		require.Equal(t, 401, r.Status, r.Body)
+		w.leave("POST", "/v1/predictions", `{"input":"`+pad(7<<20), func(io.Reader) {})
+	}
+	body := `{"input":{"prompt":"x","pad":"` + pad(200_000) + `"},"version":"acme/held"}`
+	r := w.do(call{Path: "/v1/predictions", Body: body, Headers: bearer("mobile-key")})
+	require.Equal(t, 201, r.Status, r.Body)
 }
 
 // TestBrokenAccess: what cannot be read keeps everybody out.

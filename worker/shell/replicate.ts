@@ -50,16 +50,12 @@ export async function forward(p: Passage, source: Source, own: Record<string, st
   const headers = requestHeaders(p.request, trace);
   p.secrets = dress(headers, { core, env, entry, to, target, service: context?.s });
   followClient(p);
-  try {
-    const body = await p.body.send(core, Edit.none, "");
-    let read: Read | undefined;
-    const { response } = await ask(p, to, headers, body, plainTerms, async (answer) => {
-      if (answer.status !== 101) read = await readAnswer(p, answer, source);
-    });
-    return response?.status === 101 ? response : await toClient(p, source, own, response && read);
-  } finally {
-    p.body.release();
-  }
+  const body = await p.body.send(core, Edit.none, "");
+  let read: Read | undefined;
+  const { response } = await ask(p, to, headers, body, plainTerms, async (answer) => {
+    if (answer.status !== 101) read = await readAnswer(p, answer, source);
+  });
+  return response?.status === 101 ? response : await toClient(p, source, own, response && read);
 }
 
 async function toClient(

@@ -38,8 +38,6 @@ export async function byService(p: Passage, keys: ServiceKeys): Promise<Response
   } catch (error) {
     if (error instanceof Unfit) return await unrouted(p, error.fault);
     throw error;
-  } finally {
-    p.body.release();
   }
 }
 

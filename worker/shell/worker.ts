@@ -38,6 +38,8 @@ export function createWorker(core: Core) {
         log("failure", { error: String(error), path: pathOf(p), trace: p.trace.id });
         if (p.asked || route.action === Action.variant) return problem(502, "Bad gateway", "Perch failed");
         return await unrouted(p, "failure").catch((refusal: unknown) => refused(p, refusal));
+      } finally {
+        body.release();
       }
     },
   } satisfies ExportedHandler<Env>;
