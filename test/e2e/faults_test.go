@@ -123,7 +123,6 @@ type faulty struct {
 	number   int
 	kind     string // of service
 	doc      map[string]any
-	written  bool
 	reply    reply
 	err      error // of reading the body
 	streamed bool

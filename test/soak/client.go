@@ -32,7 +32,6 @@ type reply struct {
 	body   []byte
 }
 
-func (r *reply) variant() string  { return r.header.Get("x-perch-variant") }
 func (r *reply) servedBy() string { return r.header.Get("x-perch-served-by") }
 
 // open sends a call and returns once the answer's head has come.
