@@ -19,10 +19,12 @@ const chunk = (i) => new Uint8Array(1 << 15).fill(i);
 function request(chunks, { known = false, fail = false, method = "POST" } = {}) {
   let i = 0;
   const body = new ReadableStream({
+    type: "bytes",
     pull(to) {
-      if (i < chunks) to.enqueue(chunk(i++));
-      else if (fail) to.error(new Error("gone"));
-      else to.close();
+      if (i < chunks) return to.enqueue(chunk(i++));
+      if (fail) return to.error(new Error("gone"));
+      to.close();
+      to.byobRequest?.respond(0);
     },
   });
   const headers = new Headers(known ? { "content-length": String(chunks << 15) } : {});

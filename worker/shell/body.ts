@@ -2,7 +2,7 @@
 // and kept while it is sent where it may have to be sent again.
 
 import { budget } from "./budget.ts";
-import { join } from "./bytes.ts";
+import { join, Pieces } from "./bytes.ts";
 import { Edit, Search, SlotKind, wholeBytes } from "./core.ts";
 import type { Core, Editor, Fault, Frame } from "./core.ts";
 import { fill } from "./frames.ts";
@@ -93,20 +93,20 @@ export class Body {
   async #read<T>(see: (chunk: Uint8Array) => T | undefined): Promise<T | "no-memory" | undefined> {
     const stream = this.#stream;
     if (stream === null) return undefined;
-    const reader = stream.getReader();
+    const pieces = new Pieces(stream);
     try {
       while (!this.#ended) {
-        const { done, value } = await reader.read();
+        const value = await pieces.next();
         const fits = value === undefined || budget.take(this, value.length, Date.now());
         if (value !== undefined) this.#hold(value);
-        this.#ended = done || this.#heldBytes === this.#length;
+        this.#ended = value === undefined || this.#heldBytes === this.#length;
         const seen = value && see(value);
         if (seen !== undefined) return seen;
         if (!fits) return "no-memory";
       }
       return undefined;
     } finally {
-      reader.releaseLock();
+      pieces.release();
     }
   }
 
@@ -275,18 +275,18 @@ export class Body {
     const stream = this.#stream;
     if (stream === null) return;
     if (this.#heldBytes > this.#keep) this.#drop();
-    const reader = stream.getReader();
+    const pieces = new Pieces(stream);
     try {
       while (!this.#ended) {
         this.#isAwaited = true;
-        const { done, value } = await reader.read().finally(() => (this.#isAwaited = false));
-        this.#ended = done;
+        const value = await pieces.next().finally(() => (this.#isAwaited = false));
+        this.#ended = value === undefined;
         if (value === undefined) continue;
         if (!this.#dropped) this.#keepChunk(value);
         yield value;
       }
     } finally {
-      reader.releaseLock();
+      pieces.release();
     }
   }
 

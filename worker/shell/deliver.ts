@@ -23,7 +23,7 @@ export interface Delivery {
 export function deliver(p: Passage, response: Response, delivery: Delivery): Response {
   const { isWhole, ended } = delivery;
   if (isWhole || response.body === null) {
-    p.ctx.waitUntil(Promise.resolve().then(() => ended({ how: "whole" })));
+    ended({ how: "whole" });
     return response;
   }
   const isEncoded = response.headers.has("content-encoding");

@@ -4,6 +4,7 @@ import type { Slot, Target } from "./core.ts";
 import { SlotKind } from "./core.ts";
 import { replicateBase } from "./env.ts";
 import { apiRest, isReplicate, isSameOrigin, parsed } from "./links.ts";
+import type { Address } from "./links.ts";
 import type { Passage } from "./passage.ts";
 import { seal, unseal } from "./seal.ts";
 import type { Context, Purpose } from "./seal.ts";
@@ -24,7 +25,7 @@ export interface Subject {
 
 export class Filler {
   #id = ""; // of the prediction at hand
-  #get?: URL; // where it is, if a model server says so
+  #get?: Address; // where it is, if a model server says so
   #seals = new Map<string, Promise<string | undefined>>();
   readonly #base: string;
   readonly #p: Passage;
@@ -39,6 +40,7 @@ export class Filler {
 
   /** Looks ahead at the slots of a whole answer: the id may stand before the URL that it needs. */
   prepare(slots: Slot[]): void {
+    if (!this.#about.target?.url) return;
     for (const { kind, value } of slots) if (kind === SlotKind.get) this.#get ??= this.#own(parsed(value));
   }
 
@@ -75,7 +77,7 @@ export class Filler {
   #here = (path: string) => this.#p.url.origin + path;
 
   /** The URL, if it is on the host of the model server that answered. */
-  #own(url: URL | undefined): URL | undefined {
+  #own(url: Address | undefined): Address | undefined {
     const { target } = this.#about;
     return url && target?.url && isSameOrigin(url, target.url) ? url : undefined;
   }
@@ -153,7 +155,7 @@ export class Filler {
     return url.origin + path + home;
   }
 
-  async #at(purpose: Purpose, url: URL, method: string): Promise<string | undefined> {
+  async #at(purpose: Purpose, url: Address, method: string): Promise<string | undefined> {
     const sealed = await this.#seal(purpose, { i: this.#id, l: url.href, m: method });
     return sealed && this.#here(`/_perch/at/${sealed}`);
   }

@@ -193,7 +193,8 @@ function decode(text: string | undefined): Uint8Array<ArrayBuffer> | undefined {
   if (text === undefined || !/^[A-Za-z0-9_-]*$/.test(text)) return undefined;
   try {
     const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
-    const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
+    const bytes = new Uint8Array(binary.length);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = binary.charCodeAt(i);
     return encode(bytes) === text ? bytes : undefined;
   } catch {
     return undefined;
