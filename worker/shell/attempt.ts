@@ -19,6 +19,9 @@ export interface Terms {
 
 export const plainTerms: Terms = { limitMS: 0, encoded: false };
 
+/** Cloudflare would keep what a URL's ending takes for a picture, for whoever asks next. */
+const uncached: RequestInitCfProperties = { cacheTtlByStatus: { "100-599": -1 } };
+
 /** Asks an upstream and waits for its answer's head, and for what then awaits of the rest. */
 export async function ask(
   p: Passage,
@@ -46,7 +49,7 @@ export async function ask(
   if (limitMS > 0) wait();
   try {
     const encodeResponseBody = encoded ? "manual" : "automatic";
-    const init: RequestInit = { headers, redirect: "manual", signal: call.signal, encodeResponseBody };
+    const init: RequestInit = { headers, redirect: "manual", signal: call.signal, encodeResponseBody, cf: uncached };
     const rarely = body !== null && (method === "GET" || method === "HEAD");
     const response = rarely
       ? await fetch(new Request(to, p.request), init) // workerd copies it, but would not make it
