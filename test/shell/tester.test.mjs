@@ -18,7 +18,7 @@ const expired = await tester({ x: later - 120 });
 const endless = await tester({ x: undefined });
 const prediction = await tester({ p: "prediction" });
 const foreign = await tester({}, { PERCH_SEAL_KEY: key(2) });
-const forged = canary.replace(/.$/, (last) => (last === "A" ? "B" : "A"));
+const forged = canary.replace(/.(?=.$)/, (digit) => (digit === "A" ? "B" : "A")); // the last one has digits to spare
 
 const plan = { overrides: true, service: "model:acme/a" };
 const ask = (headers, variant = "", overrides = true) => {
