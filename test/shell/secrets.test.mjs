@@ -115,6 +115,14 @@ for (const [name, way, want] of [
   test(name, () => assert.deepEqual(sent({ service: "model:acme/a", ...way }, way.headers), want));
 }
 
+test("a target that has no origin gets nothing, and is found to be none later", () => {
+  const way = {
+    to: "https://person.example:99999/x",
+    target: url({ url: "https://person.example:99999", headers: keys }),
+  };
+  assert.deepEqual(sent(way), { ...withheld, added: [] });
+});
+
 test("under a held token no header stands for the method", () => {
   const tricks = {
     "x-http-method-override": "DELETE",

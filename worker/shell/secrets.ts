@@ -5,6 +5,7 @@ import { Unusable } from "./core.ts";
 import type { Core, Target } from "./core.ts";
 import { log, replicateBase } from "./env.ts";
 import type { Env } from "./env.ts";
+import { isSameOrigin, parsed } from "./links.ts";
 import { Refusal } from "./refusal.ts";
 
 /** Who a client proved to be, and what goes upstream in its name. */
@@ -65,7 +66,7 @@ function textBinding(env: Env, name: string): string {
 export function dress(headers: Headers, way: Way): string[] {
   const { env, entry, target } = way;
   const isReplicate = isBelow(way.to, replicateBase(env));
-  const isTarget = target !== undefined && (target.url === "" ? isReplicate : isSameOrigin(way.to, target.url));
+  const isTarget = target !== undefined && (target.url === "" ? isReplicate : isBeside(way.to, target.url));
   withhold(headers, entry, target?.url ? isTarget && target.credentials : isReplicate);
   const added: string[] = [];
   if (isReplicate && entry.token !== "") {
@@ -131,8 +132,10 @@ export function conceal(headers: Headers, secrets: readonly string[]): void {
 const isBelow = (url: string, base: string) =>
   url.startsWith(base) && (url.length === base.length || "/?".includes(url.charAt(base.length)));
 
-function isSameOrigin(url: string, other: string): boolean {
-  return (url.startsWith(other) && other.endsWith("/")) || new URL(url).origin === new URL(other).origin;
+function isBeside(to: string, target: string): boolean {
+  if (to.startsWith(target) && target.endsWith("/")) return true;
+  const url = parsed(to);
+  return url !== undefined && isSameOrigin(url, target);
 }
 
 let known: { text: string; headers: Target["headers"] } = { text: "", headers: [] };
