@@ -3,6 +3,7 @@ package report
 import (
 	"regexp"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"perch/orchestrator/judge"
@@ -15,6 +16,19 @@ var versionID = regexp.MustCompile(`\b([0-9a-f]{8})[0-9a-f]{56}\b`)
 
 // short cuts the 64-digit version ids in a text to their beginnings.
 func short(text string) string { return versionID.ReplaceAllString(text, "$1…") }
+
+var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
+// harmless takes out of a text what a terminal would obey: a model's log repeats
+// what its users wrote.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return utf8.RuneError
+		}
+		return r
+	}, lineBreaks.Replace(text))
+}
 
 // wrap breaks a text between its words, at width columns where they allow it.
 func wrap(text string, width int) []string {

@@ -22,3 +22,7 @@ func TestWrap(t *testing.T) {
 		require.LessOrEqual(t, len(strings.TrimSpace(line)), columns)
 	}
 }
+
+func TestHarmless(t *testing.T) {
+	require.Equal(t, "10%\n20%\nred�[31m\tdone é", harmless("10%\r20%\r\nred\x1b[31m\tdone é"))
+}

@@ -198,11 +198,11 @@ func writePrediction(w io.Writer, traced TracedPrediction) {
 			line(t.name, t.at.UTC().Format("2006-01-02 15:04:05.000 UTC"))
 		}
 	}
-	line("error", string(p.Error))
+	line("error", harmless(string(p.Error)))
 	if p.DataRemoved {
 		line("logs", "removed, as is all data an hour after a prediction")
 	}
-	if logs := strings.TrimRight(string(p.Logs), "\n"); logs != "" {
+	if logs := strings.TrimRight(harmless(string(p.Logs)), "\n"); logs != "" {
 		fmt.Fprintf(w, "  logs\n    %s\n", strings.ReplaceAll(logs, "\n", "\n    "))
 	}
 }
