@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"sync"
 )
@@ -21,6 +22,7 @@ const (
 	perch      = "perch"
 	javascript = "javascript"
 	handmade   = "handmade"
+	least      = "least"
 	passing    = "pass"
 	direct     = "direct"
 )
@@ -29,7 +31,8 @@ const (
 var variants = []variant{
 	{perch, "Perch", "perch.ts", true, true},
 	{javascript, "Perch's shell, decisions in JavaScript", "shell.ts", true, true},
-	{handmade, "router written by hand", "router.ts", true, false},
+	{handmade, "router written by hand, the same job", "router.ts", true, false},
+	{least, "router written by hand, routing alone", "least.ts", true, false},
 	{passing, "worker that passes on", "pass.ts", false, false},
 }
 
@@ -42,6 +45,9 @@ func (v variant) bundle() string { return ".build/bench/" + v.name }
 func bundleAll(ctx context.Context) error {
 	return atOnce(len(variants), func(i int) error {
 		v := variants[i]
+		if err := os.RemoveAll(v.bundle()); err != nil {
+			return fmt.Errorf("bundle %s: %w", v.entry, err)
+		}
 		cmd := exec.CommandContext(ctx, "npm", "run", "--silent", "wrangler", "--", "deploy", "test/bench/"+v.entry,
 			"--config", "test/bench/wrangler.toml", "--dry-run", "--outdir", v.bundle())
 		cmd.Env = append(cmd.Environ(), "WRANGLER_SEND_METRICS=false")

@@ -1,7 +1,8 @@
 // A canary router as a team would write it by hand for its own services: the
-// same split, answer headers and points, predictions' outcomes, and polls that
-// come back through it; but no fallbacks, rules, overrides, access or seals, no
-// eye on bodies that break off, and nothing that the three scenarios do not need.
+// same split, answer headers and points; a canary that is late, breaks off or
+// answers 5xx is made up for by stable; predictions' outcomes are recorded, and
+// their polls come back through it. It has no rules, overrides, breaker, access
+// or seals, and nothing that the three scenarios do not need.
 
 import { counted } from "./points.ts";
 
@@ -33,6 +34,8 @@ interface Prediction {
 }
 
 const api = "https://api.replicate.com";
+const timeoutMS = 30_000;
+const smallBytes = 64 << 10;
 const freshMS = 5_000;
 const cache = new Map<string, { readAt: number; value: unknown }>();
 
@@ -79,38 +82,41 @@ export default counted({
     const user = request.headers.get("x-user-id") ?? crypto.randomUUID();
     const hashed = hash(`${rollout.salt}:${user}`);
     const variant = hashed % 10_000 < rollout.percentage * 100 ? "canary" : "stable";
-    const target = rollout.targets[variant];
-    const to = upstream(target, env, "/" + rest.join("/"));
+    let held: ArrayBuffer | ReadableStream | null = request.body;
+    if (!body && held && variant === "canary") held = await request.arrayBuffer();
 
-    let response: Response;
-    if (body) {
+    const ask = async (name: "stable" | "canary"): Promise<Answer> => {
+      const target = rollout.targets[name];
       const headers = new Headers(request.headers);
-      headers.delete("content-length");
-      if (target.version) body.version = target.version;
-      response = await fetch(to, { method: request.method, headers, body: JSON.stringify(body) });
-    } else {
-      response = await fetch(to, request);
-    }
-    let content: BodyInit | null = response.body;
-    let ended = "";
-    if (first === "v1" && response.ok) {
-      const prediction = await response.json<Prediction>();
-      const { urls } = prediction;
-      for (const name in urls) if (name !== "web") urls[name] = urls[name]?.replace(api, origin) ?? "";
-      if (prediction.status !== "processing" || prediction.output) ended = prediction.status;
-      content = JSON.stringify(prediction);
+      if (body) headers.delete("content-length");
+      if (body && target.version) body.version = target.version;
+      const response = await fetch(upstream(target, env, "/" + rest.join("/")), {
+        method: request.method,
+        headers,
+        body: body ? JSON.stringify(body) : held,
+        signal: name === "canary" ? AbortSignal.timeout(timeoutMS) : null,
+      });
+      return contentOf(response, first === "v1" && response.ok, origin);
+    };
+
+    let answered = await ask(variant).catch(() => undefined);
+    const status = answered?.response.status ?? 0;
+    const ended = answered?.ended ?? "";
+    let servedBy = variant;
+    if (variant === "canary" && (status === 0 || status >= 500)) {
+      servedBy = "stable";
+      answered = await ask("stable").catch(() => undefined);
     }
     const firstByteMS = Date.now() - startedAt;
     const trace = request.headers.get("cf-ray") ?? crypto.randomUUID();
-    const { status } = response;
-    ctx.waitUntil(
-      point(env, request.cf, { service, variant, rollout, trace, user: hashed, status, ended, firstByteMS }),
-    );
+    const routed = { service, variant, servedBy, rollout, trace, user: hashed, status, ended, firstByteMS };
+    ctx.waitUntil(point(env, request.cf, routed));
+    if (!answered) return new Response("the service did not answer", { status: 502 });
 
-    const answer = new Response(content, response);
-    if (content !== response.body) answer.headers.delete("content-length");
+    const answer = new Response(answered.content, answered.response);
+    if (typeof answered.content === "string") answer.headers.delete("content-length");
     answer.headers.set("x-perch-variant", variant);
-    answer.headers.set("x-perch-served-by", variant);
+    answer.headers.set("x-perch-served-by", servedBy);
     answer.headers.set("x-perch-rollout", rollout.rollout);
     answer.headers.set("x-perch-trace", trace);
     answer.headers.set("server-timing", `upstream;dur=${firstByteMS}`);
@@ -118,9 +124,28 @@ export default counted({
   },
 });
 
+interface Answer {
+  response: Response;
+  content: BodyInit | null;
+  ended: string; // the prediction
+}
+
+/** Reads what is small, so that an answer that breaks off counts as one, and lets a prediction's URLs lead back here. */
+async function contentOf(response: Response, isPrediction: boolean, origin: string): Promise<Answer> {
+  if (!isPrediction) {
+    const isSmall = Number(response.headers.get("content-length") ?? NaN) <= smallBytes;
+    return { response, content: isSmall ? await response.arrayBuffer() : response.body, ended: "" };
+  }
+  const prediction = await response.json<Prediction>();
+  const { status, output, urls } = prediction;
+  for (const name in urls) if (name !== "web") urls[name] = urls[name]?.replace(api, origin) ?? "";
+  return { response, content: JSON.stringify(prediction), ended: status !== "processing" || output ? status : "" };
+}
+
 interface Routed {
   service: string;
   variant: string;
+  servedBy: string;
   rollout: Rollout;
   trace: string;
   user: number;
@@ -131,7 +156,7 @@ interface Routed {
 
 /** Writes what Perch writes, so that the same orchestrator could judge. */
 async function point(env: Env, cf: CfProperties | undefined, r: Routed): Promise<void> {
-  const { service, variant, rollout, trace, status, ended, firstByteMS } = r;
+  const { service, variant, servedBy, rollout, trace, status, ended, firstByteMS } = r;
   const [outcome, errorClass] =
     status >= 500
       ? ["error", "http"]
@@ -147,7 +172,7 @@ async function point(env: Env, cf: CfProperties | undefined, r: Routed): Promise
     blobs: [
       service,
       variant,
-      variant,
+      servedBy,
       "request",
       outcome,
       "percentage",
