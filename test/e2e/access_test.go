@@ -129,6 +129,28 @@ func TestHeldTokenOpensNothingElse(t *testing.T) {
 	require.Equal(t, 200, w.do(call{Method: "GET", Path: "/_perch/health"}).Status)
 }
 
+// TestRepeatedVersionUnderAHeldToken: a second version, behind as much as nobody
+// holds, does not get a client to another model than its service's.
+func TestRepeatedVersionUnderAHeldToken(t *testing.T) {
+	w := heldWorld(t, worldOptions{Models: []string{"acme/held", "acme/other"}})
+	d := rollout("acme/held", 5000)
+	d.Access = heldAccess("mobile")
+	w.write(d)
+	w.alias("acme/held")
+	other := versionID("acme/other", document.Stable)
+	seen := map[string]bool{}
+	for i := range 12 {
+		w.upstream.ClearLog()
+		named := versionID("acme/held", document.Stable)
+		body := `{"version":"` + named + `","input":{"prompt":"x","pad":"` + pad(300_000) + `"},"version":"` + other + `"}`
+		r := w.do(call{Path: "/v1/predictions", Body: body, Headers: map[string]string{"authorization": "Bearer mobile-key", "x-user-id": strconv.Itoa(i)}})
+		require.Equal(t, 201, r.Status, r.Body)
+		require.Equal(t, versionID("acme/held", r.variant()), last(w.upstream.Log()).Version)
+		seen[r.variant()] = true
+	}
+	require.Len(t, seen, 2)
+}
+
 // TestRefusedBodiesAreLetGo: whoever is refused after a large body was searched, or
 // leaves while it is, leaves no less room for the bodies of others.
 func TestRefusedBodiesAreLetGo(t *testing.T) {

@@ -40,6 +40,7 @@ export class Body {
   #keep = 0;
   #pump: Promise<void> | undefined; // that sends what is still being read
   #isAwaited = false;
+  #isSearched = false;
   version = "";
   /** Why a body was cut that was already on its way. */
   refusal: Refusal | undefined;
@@ -71,6 +72,7 @@ export class Body {
     if (this.#length <= wholeBytes) {
       const { version, fault } = core.findWhole(await this.#whole());
       this.version = version;
+      this.#isSearched = true;
       return fault || (version === "" ? "no-version" : undefined);
     }
     const finder = core.finder();
@@ -81,6 +83,7 @@ export class Body {
         return this.#heldBytes > maxHeldBytes ? "body-too-large" : undefined;
       });
       if (typeof end === "string") return end;
+      this.#isSearched = this.#ended;
       const search = this.#ended ? finder.close() : end;
       if (search === Search.found) this.version = finder.version;
       return this.version === "" ? (unfound[search ?? Search.absent] ?? "no-version") : undefined;
@@ -173,6 +176,11 @@ export class Body {
   /** Whether it is the client that keeps the upstream waiting, by sending slowly. */
   get isAwaited(): boolean {
     return this.#isAwaited;
+  }
+
+  /** Whether all of it was searched for its version. */
+  get isSearched(): boolean {
+    return this.#isSearched;
   }
 
   /** Whether part of it went by without being kept. */

@@ -28,7 +28,8 @@ export interface Try extends Attempt {
 /** Asks the target. told.servedBy is that target. Throws a Refusal where the client is to blame or a secret is missing. */
 export async function tryTarget(p: Passage, use: Use, told: Told): Promise<Try> {
   const { core, env, entry, request, route } = p;
-  const { target, edit } = use;
+  const { target } = use;
+  const edit = isToBeSure(p, target) ? Edit.set : use.edit;
   const headers = requestHeaders(request, p.trace);
   const tail = await webhookTail(p, told);
   if (edit !== Edit.none || tail) headers.delete("content-length");
@@ -48,6 +49,13 @@ export async function tryTarget(p: Passage, use: Use, told: Told): Promise<Try> 
   });
   return { answeredAt: Date.now(), ...tried, ...attempt, target, askedAt };
 }
+
+/**
+ * Whether the version is set even if it stands there already: behind what was read
+ * of the body another may follow, for which Perch's own token is not meant.
+ */
+const isToBeSure = ({ entry, body }: Passage, target: Target) =>
+  entry.held && target.version !== "" && !body.isSearched;
 
 /** Whether nothing reads the answer, so that it may stay compressed. */
 const isPassed = ({ route, request }: Passage) =>
