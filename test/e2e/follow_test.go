@@ -98,9 +98,12 @@ func TestJudgeCountsEveryPredictionOnce(t *testing.T) {
 	// Without the breaker, who answered tells whether the canary was asked.
 	w.begin(polls, wide+"edge: {fallback: {breaker_failures: 0}}\n")
 	w.begin(hooks, wide+"edge: {outcomes: webhook, fallback: {on: [connect, reset, timeout, 5xx, failed], breaker_failures: 0}}\n")
+	began := time.Now()
 	for _, model := range []string{polls, hooks} {
 		w.awaitShown(model, "50")
 	}
+	// The judge counts whole seconds: none that the step began in.
+	require.Eventually(t, func() bool { return time.Now().Unix() > began.Unix() }, 2*time.Second, 10*time.Millisecond)
 	w.upstream.ClearLog()
 	all := &tally{predictions: map[string]made{}}
 	w.parallel(*many, func(i int) { w.predictAndLeave(all, i, places, polls, hooks) })
