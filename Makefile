@@ -27,7 +27,7 @@ bench: .build/perch.wasm $(modules) ## CPU a request and memory, beside hand-wri
 	go run ./test/bench
 
 .PHONY: soak
-soak: $(bundle) orchestrator ## slow proofs: crowds with traps, bodies of 100 MB, every outcome counted; five minutes
+soak: $(bundle) orchestrator ## slow proofs: crowds with traps, bodies of 100 MB, every outcome counted; four minutes
 	go run ./test/soak
 
 FUZZTIME ?= 2m
