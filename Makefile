@@ -22,7 +22,7 @@ test: $(bundle) orchestrator ## all tests
 	go test ./...
 
 .PHONY: bench
-bench: .build/perch.wasm $(modules) ## CPU a request and memory, beside hand-written workers; five minutes
+bench: .build/perch.wasm $(modules) ## CPU a request and memory, beside hand-written workers, and what each feature costs; five minutes
 	go test -run '^$$' -bench Decide -benchmem ./worker/router
 	go run ./test/bench
 

@@ -95,6 +95,32 @@ func TestCompareGatesEveryScenario(t *testing.T) {
 	require.False(t, r.holds(), "the second scenario costs 1.06 of JavaScript")
 }
 
+func TestCosts(t *testing.T) {
+	rounds := []map[string]*pair{
+		{"one": {plain: []float64{100, 200}, with: []float64{150, 300}}},
+		{"one": {plain: []float64{100}, with: []float64{110}}},
+	}
+	got := costs([]feature{{name: "one", title: "One"}}, rounds)
+	require.Len(t, got, 1)
+	require.Equal(t, 100.0, got[0].Plain)
+	require.Equal(t, 50.0, got[0].Adds)
+	require.InDelta(t, 1.5, got[0].Ratio, 1e-9)
+	require.InDeltaSlice(t, []float64{1.5, 1.1}, got[0].PerRound, 1e-9)
+	require.Equal(t, 3, got[0].Blocks)
+}
+
+func TestFeaturesFit(t *testing.T) {
+	all := features("http://127.0.0.1:1", &credentials{jwts: []string{"a.b.c"}})
+	names := map[string]bool{}
+	for _, f := range all {
+		require.False(t, names[f.name], "%s is there twice", f.name)
+		names[f.name] = true
+		require.Equal(t, len(f.plain.body), len(f.with.body), "%s compares bodies of other sizes", f.name)
+		require.GreaterOrEqual(t, f.requests(1), connections)
+	}
+	require.InDelta(t, 4096, len(padded(4<<10)), 12)
+}
+
 // The core in JavaScript must do what the one in WebAssembly does, or the ratio says nothing.
 func TestJavaScriptCore(t *testing.T) {
 	output, err := exec.CommandContext(t.Context(), "../../node_modules/.bin/node", "--test", "jsbody.test.mjs").CombinedOutput()

@@ -31,9 +31,9 @@ func main() {
 	}
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 3, "rounds, each with new processes")
-	flag.IntVar(&o.blocks, "blocks", 30, "blocks per round and scenario; in each, every variant has a turn")
-	flag.IntVar(&o.requests, "requests", 200, "requests per turn")
-	flag.IntVar(&o.warmUp, "warm-up", 6000, "requests per scenario and variant before the first block")
+	flag.IntVar(&o.blocks, "blocks", 16, "blocks per round and scenario; in each, every variant has a turn")
+	flag.IntVar(&o.requests, "requests", 100, "requests per turn")
+	flag.IntVar(&o.warmUp, "warm-up", 1500, "requests per scenario and variant before the first block")
 	flag.IntVar(&o.memory, "memory", 200_000, "requests of the memory run; 0 leaves it out")
 	flag.StringVar(&o.output, "output", ".build/bench.json", "file for the figures")
 	flag.StringVar(&o.only, "scenario", "", "measure only this scenario (model, version or http) or feature")
