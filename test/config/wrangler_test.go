@@ -90,11 +90,13 @@ func TestEnvironmentsAreComplete(t *testing.T) {
 		Build         struct{ Command string }
 		Observability struct {
 			Enabled bool
-			Rate    float64 `json:"head_sampling_rate"`
+			Redact  bool `json:"redact_query_string"`
 			Logs    struct {
-				Enabled bool
-				Rate    float64 `json:"head_sampling_rate"`
+				Enabled     bool
+				Invocations *bool   `json:"invocation_logs"`
+				Rate        float64 `json:"head_sampling_rate"`
 			}
+			Traces *struct{ Enabled bool }
 		}
 	}
 	require.NoError(t, json.Unmarshal([]byte(text), &configs), text)
@@ -106,8 +108,14 @@ func TestEnvironmentsAreComplete(t *testing.T) {
 			require.Equal(t, "2026-10-15", c.Date)
 			require.Contains(t, c.Flags, "enable_request_signal", "else a client that leaves is not noticed")
 			require.Equal(t, "make worker", c.Build.Command)
-			require.True(t, c.Observability.Enabled)
-			require.NotZero(t, c.Observability.Rate+c.Observability.Logs.Rate, "a sampling rate is given")
+			logs := c.Observability
+			require.True(t, logs.Enabled)
+			require.True(t, logs.Redact, "queries hold seals")
+			require.NotNil(t, logs.Logs.Invocations, "they are logged unless that is denied")
+			require.False(t, *logs.Logs.Invocations, "paths hold seals")
+			require.True(t, logs.Logs.Enabled)
+			require.NotZero(t, logs.Logs.Rate, "a sampling rate is given")
+			require.True(t, logs.Traces == nil || !logs.Traces.Enabled, "spans hold URLs too")
 		})
 	}
 }
