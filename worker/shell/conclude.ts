@@ -22,10 +22,8 @@ export function conclude(
   try {
     const event = eventOf(p, loaded, choice, result, ending);
     if (!p.route.undecided) record(p.core, p.env, p.request.cf as IncomingRequestCfProperties | undefined, event);
-    const { firstByteMS, durationMS: totalMS, servedBy, reason, failure, prediction } = event;
-    const { service, rollout } = loaded.plan;
-    const cause = result.cause || p.core.classify(status, failure).errorClass;
-    const variant = choice.target.name;
+    const { service, variant, servedBy, reason, rollout, prediction, firstByteMS, durationMS: totalMS } = event;
+    const cause = result.cause || p.core.classify(status, event.failure).errorClass;
     logRequest(p, { status, service, variant, servedBy, reason, rollout, cause, prediction, firstByteMS, totalMS });
   } catch (error) {
     log("point", { error: String(error) });
@@ -35,14 +33,18 @@ export function conclude(
 function eventOf(p: Passage, loaded: Loaded, choice: Choice, result: Result, { how, listener }: Ending): Event {
   const { tried, status, cause } = result;
   const { target, reason, user } = choice;
+  const { service, rollout, generation } = loaded.plan;
   const since = (time: number) => (time > 0 ? time - p.startedAt : 0);
   return {
-    loaded,
-    target,
+    service,
+    variant: target.name,
     servedBy: tried.response ? tried.target.name : "",
     reason,
+    rollout,
+    generation,
+    index: target.index,
     user,
-    trace: p.trace,
+    trace: p.trace.id,
     // That of the assigned target: of what another answered the request's own point says all.
     prediction: cause === "" ? (tried.read?.facts?.id ?? "") : result.prediction,
     status,

@@ -5,6 +5,7 @@ import type { Facts, Loaded, ServiceKeys, Target } from "./core.ts";
 import { log } from "./env.ts";
 import { made, Part } from "./made.ts";
 import type { Passage } from "./passage.ts";
+import { pointOf } from "./point.ts";
 import type { Aliased, Found } from "./rollouts.ts";
 import type { Context } from "./seal.ts";
 
@@ -19,9 +20,6 @@ export interface End {
   firstTokenMS: number;
   eventsPerSecond: number;
 }
-
-const blobs = Object.keys(Blob).length;
-const doubles = Object.keys(Double).length;
 
 /** The end that an answer or a webhook tells. */
 export function endOf(facts: Facts, ended: Ended, status: number): End {
@@ -75,31 +73,27 @@ export function webhookEnded(p: Passage, context: Context, facts: Facts): void {
 async function write(p: Passage, context: Context, end: End): Promise<void> {
   const { s: service = "", v: variant = "", r: rollout = "" } = context;
   const { loaded } = await documentOf(p, service);
-  const { outcome, errorClass } = p.core.classify(200, failures[end.ended || "cut"]);
-  const cf = p.request.cf as IncomingRequestCfProperties | undefined;
-  const texts = new Array<string>(blobs).fill("");
-  texts[Blob.service] = service;
-  texts[Blob.variant] = texts[Blob.servedBy] = variant;
-  texts[Blob.kind] = Kind.prediction;
-  texts[Blob.outcome] = outcome;
-  texts[Blob.reason] = context.w ?? "";
-  texts[Blob.rollout] = rollout;
-  texts[Blob.colo] = cf?.colo ?? "";
-  texts[Blob.country] = cf?.country ?? "";
-  texts[Blob.trace] = context.n || p.trace.id;
-  texts[Blob.user] = context.u ?? "";
-  texts[Blob.errorClass] = errorClass;
-  texts[Blob.prediction] = end.id;
-  texts[Blob.ended] = end.ended;
-  const numbers = new Array<number>(doubles).fill(0);
-  numbers[Double.status] = end.status;
-  numbers[Double.generation] = loaded?.plan.rollout === rollout ? loaded.plan.generation : 0;
-  numbers[Double.queueMS] = end.queueMS;
-  numbers[Double.predictMS] = end.predictMS;
-  numbers[Double.totalMS] = end.totalMS;
-  numbers[Double.firstTokenMS] = end.firstTokenMS;
-  numbers[Double.eventsPerSecond] = end.eventsPerSecond;
-  p.env.ANALYTICS.writeDataPoint({ blobs: texts, doubles: numbers, indexes: [indexOf(loaded, service, variant)] });
+  const classified = p.core.classify(200, failures[end.ended || "cut"]);
+  const point = pointOf(Kind.prediction, classified, p.request.cf as IncomingRequestCfProperties | undefined, {
+    service,
+    variant,
+    servedBy: variant,
+    reason: context.w ?? "",
+    rollout,
+    generation: loaded?.plan.rollout === rollout ? loaded.plan.generation : 0,
+    index: indexOf(loaded, service, variant),
+    user: context.u ?? "",
+    trace: context.n || p.trace.id,
+    prediction: end.id,
+    status: end.status,
+    firstTokenMS: end.firstTokenMS,
+    eventsPerSecond: end.eventsPerSecond,
+  });
+  point.blobs[Blob.ended] = end.ended;
+  point.doubles[Double.queueMS] = end.queueMS;
+  point.doubles[Double.predictMS] = end.predictMS;
+  point.doubles[Double.totalMS] = end.totalMS;
+  p.env.ANALYTICS.writeDataPoint(point);
 }
 
 /** How an end counts: a canceled one as a client that went away. */
