@@ -2,6 +2,7 @@ package cloudflare
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -127,6 +128,7 @@ const (
 	BindingAnalytics = "analytics_engine"
 	BindingSecret    = "secret_text"
 	BindingText      = "plain_text"
+	BindingJSON      = "json"
 	BindingRateLimit = "ratelimit"
 )
 
@@ -134,8 +136,8 @@ const (
 type Binding struct {
 	Name string
 	Type string // such as BindingKV, BindingAnalytics, BindingSecret
-	// Target is the namespace's id, the dataset, or a variable's text; "" for other
-	// types.
+	// Target is the namespace's id, the dataset, or a variable's text or JSON; "" for
+	// other types.
 	Target string
 }
 
@@ -164,6 +166,10 @@ func targetOf(b workers.ScriptScriptAndVersionSettingGetResponseBinding) string 
 		return b.Dataset
 	case BindingText:
 		return b.Text
+	case BindingJSON:
+		if text, err := json.Marshal(b.Json); err == nil {
+			return string(text)
+		}
 	}
 	return ""
 }

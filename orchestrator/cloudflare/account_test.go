@@ -79,6 +79,7 @@ func TestWorker(t *testing.T) {
 		ok(`{"bindings":[{"name":"ROLLOUTS","type":"kv_namespace","namespace_id":"space"},
 			{"name":"ANALYTICS","type":"analytics_engine","dataset":"requests"},
 			{"name":"PERCH_ACCESS","type":"plain_text","text":"{}"},
+			{"name":"REPLICATE_HEADERS","type":"json","json":{"x-a": "b"}},
 			{"name":"LIMITER","type":"ratelimit","namespace_id":"1001"},
 			{"name":"REPLICATE_API_TOKEN","type":"secret_text"}]}`),
 		gone)
@@ -88,6 +89,7 @@ func TestWorker(t *testing.T) {
 		{Name: "ROLLOUTS", Type: BindingKV, Target: "space"},
 		{Name: "ANALYTICS", Type: BindingAnalytics, Target: "requests"},
 		{Name: "PERCH_ACCESS", Type: BindingText, Target: "{}"},
+		{Name: "REPLICATE_HEADERS", Type: BindingJSON, Target: `{"x-a":"b"}`},
 		{Name: "LIMITER", Type: BindingRateLimit},
 		{Name: "REPLICATE_API_TOKEN", Type: BindingSecret},
 	}, bindings)

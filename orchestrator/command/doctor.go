@@ -46,8 +46,9 @@ const (
 type check struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
-	Detail string `json:"detail"`         // what was found
-	Mend   string `json:"mend,omitempty"` // what to do, where OK is false
+	Detail string `json:"detail"`            // what was found
+	Warn   bool   `json:"warning,omitempty"` // OK, but hardly meant so
+	Mend   string `json:"mend,omitempty"`    // what to do, where OK is false or Warn is true
 }
 
 // doctor looks at an account. Each of its examinations returns what it found,
@@ -72,11 +73,16 @@ func (a *ailment) Error() string { return a.err.Error() }
 
 func (a *ailment) Unwrap() error { return a.err }
 
+// warning is an ailment that somebody may have meant.
+type warning struct{ *ailment }
+
+func (w warning) Unwrap() error { return w.ailment }
+
 func (a *app) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "check the token, the namespace, the worker, its secrets and its analytics",
 		ArgsUsage:   " ",
-		Description: "Exits 1 if a check fails; each that does says what mends it. To see whether the token\nmay write, the key " + probeKey + " is written and deleted.\n\nExample:\n  orchestrator doctor --worker-url https://perch.example.workers.dev",
+		Description: "Exits 1 if a check fails; each that does, or warns, says what mends it. To see whether the token\nmay write, the key " + probeKey + " is written and deleted.\n\nExample:\n  orchestrator doctor --worker-url https://perch.example.workers.dev",
 		Action:      a.doctor,
 	}
 }
@@ -156,6 +162,8 @@ func newCheck(name, detail string, err error) check {
 	if errors.As(err, &a) {
 		k.Mend = a.mend
 	}
+	k.Warn = errors.As(err, new(warning))
+	k.OK = k.Warn
 	return k
 }
 
@@ -308,7 +316,10 @@ func (a *app) printChecks(checks []check) {
 	said := map[string]string{} // mend → the first check that it mends
 	for _, k := range checks {
 		mark := "ok  "
-		if !k.OK {
+		switch {
+		case k.Warn:
+			mark = "warn"
+		case !k.OK:
 			mark = "FAIL"
 			failed++
 		}

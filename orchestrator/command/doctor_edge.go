@@ -19,6 +19,8 @@ import (
 type needs struct {
 	secrets, limits map[string][]string
 	webhooks        []string // services that learn outcomes by webhook
+	holders         []string // services whose documents hold a token
+	workerHolds     bool     // so does PERCH_ACCESS, or it is a secret
 }
 
 // secretWebhook is what Replicate's webhooks are verified with.
@@ -46,6 +48,7 @@ func (d *doctor) examineEdge(ctx context.Context, bindings []cloudflare.Binding,
 		{"seal key", e.sealKey, e.bindingsErr},
 		{"secrets", e.secrets, cmp.Or(e.bindingsErr, e.err)},
 		{"webhook secret", e.webhookSecret, cmp.Or(e.bindingsErr, e.err)},
+		{"held token", e.heldToken, cmp.Or(e.bindingsErr, e.err)},
 		{"rate limits", e.rateLimits, cmp.Or(e.bindingsErr, e.err)},
 	} {
 		detail, err := "", k.after
@@ -92,6 +95,9 @@ func (d *doctor) needs(ctx context.Context, bindings []cloudflare.Binding) (need
 				return n, &ailment{fmt.Errorf("read %s: %w", b.Name, err), "mend it in wrangler.toml, and deploy: until then nobody is let in"}
 			}
 			n.addAccess(b.Name, access)
+			n.workerHolds = access.Token != ""
+		case b.Name == variableAccess && b.Type == cloudflare.BindingSecret:
+			n.workerHolds = true
 		case b.Name == variableHeaders && b.Target != "":
 			headers, err := document.ParseHeaders([]byte(b.Target))
 			if err != nil {
@@ -110,6 +116,9 @@ func (n *needs) addDocument(d *document.Document) {
 	}
 	if d.Access != nil {
 		n.addAccess(service, d.Access)
+		if d.Access.Token != "" {
+			n.holders = append(n.holders, service)
+		}
 	}
 	for _, t := range d.Targets {
 		n.addHeaders(service, t.Headers)
@@ -196,6 +205,19 @@ func (d *edgeDoctor) webhookSecret(context.Context) (string, error) {
 			"set it to the key that GET /v1/webhooks/default/secret gives: " + d.putSecret(secretWebhook)}
 	}
 	return fmt.Sprintf("there, for %s", judge.FormatCount(int64(len(d.needs.webhooks)), "service")), nil
+}
+
+// heldToken warns where a token is held for some services only: a call that leads
+// to none of them passes as it came, and its Authorization is a key of Perch's.
+func (d *edgeDoctor) heldToken(context.Context) (string, error) {
+	switch {
+	case len(d.needs.holders) == 0 && !d.needs.workerHolds:
+		return "none is held", nil
+	case !d.needs.workerHolds:
+		return "", warning{&ailment{fmt.Errorf("%s holds one, %s does not: calls that lead to no service pass a client's key on to Replicate",
+			strings.Join(d.needs.holders, ", "), variableAccess), "set " + variableAccess + " in wrangler.toml to the same access, and deploy"}}
+	}
+	return variableAccess + " holds one for every path", nil
 }
 
 func (d *edgeDoctor) rateLimits(context.Context) (string, error) {

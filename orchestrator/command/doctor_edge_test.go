@@ -98,3 +98,30 @@ func TestDoctorBrokenAccess(t *testing.T) {
 	require.Equal(t, exitError, code)
 	require.Contains(t, stdout, "read PERCH_ACCESS: tokn: is not a field of it\n      mend: mend it in wrangler.toml, and deploy: until then nobody is let in\n")
 }
+
+// TestDoctorHeldToken: a token that only documents hold is a warning; the worker's
+// own access may be a text, a table or a secret.
+func TestDoctorHeldToken(t *testing.T) {
+	keys := `"keys":[{"name":"a","sha256":"` + oldID + `"}]`
+	const warned = "warn  held token          model:acme/flux holds one, PERCH_ACCESS does not: calls that lead to no service pass a client's key on to Replicate\n" +
+		"      mend: set PERCH_ACCESS in wrangler.toml to the same access, and deploy\n"
+	const held = "ok    held token          PERCH_ACCESS holds one for every path\n"
+	for _, test := range []struct{ name, binding, want string }{
+		{"none", "", warned},
+		{"empty", `,{"name":"PERCH_ACCESS","type":"plain_text","text":""}`, warned},
+		{"a table that holds none", `,{"name":"PERCH_ACCESS","type":"json","json":{` + keys + `}}`, warned},
+		{"a table", `,{"name":"PERCH_ACCESS","type":"json","json":{"token":"secret:REPLICATE_API_TOKEN",` + keys + `}}`, held},
+		{"a secret", `,{"name":"PERCH_ACCESS","type":"secret_text"}`, held},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			f := newFakeAccount(t)
+			f.values[fluxKey] = edgeDocument
+			f.bindings = strings.TrimSuffix(f.bindings, "]") + test.binding + edgeBindings
+			stdout, stderr, code := runCommand(t, f.env(), "doctor")
+			require.Equal(t, exitDone, code, stdout+stderr)
+			require.Contains(t, stdout, test.want)
+			stdout, _, _ = runCommand(t, f.env(), "doctor", "--json")
+			require.Equal(t, test.want == warned, strings.Contains(stdout, `"warning": true`), stdout)
+		})
+	}
+}

@@ -24,6 +24,7 @@ ok    worker health       {"status":"ok","traps":0,"bypass":false,"seal":["`+tes
 ok    seal key            key `+testKey.ID()+`, here and in the worker
 ok    secrets             none is named
 ok    webhook secret      no service learns outcomes by webhook
+ok    held token          none is held
 ok    rate limits         none is named
 `, stdout)
 	require.Empty(t, f.values)
@@ -33,7 +34,7 @@ ok    rate limits         none is named
 	require.Equal(t, exitDone, code)
 	result := decodeJSON(t, stdout)
 	require.Equal(t, true, result["ok"])
-	require.Len(t, result["checks"], 12)
+	require.Len(t, result["checks"], 13)
 }
 
 // TestDoctorAilments: each check can fail, says what it saw, and how to mend it
@@ -43,7 +44,7 @@ func TestDoctorAilments(t *testing.T) {
 	noNamespace := fakeRefusal{404, 10013, "namespace not found"}
 	const noDocuments = "not checked: the documents were not read|mend the checks of KV first"
 	const noSettings = "not checked: the worker's settings were not read|mend the check of the worker first"
-	unread := []string{"secrets|" + noDocuments, "webhook secret|" + noDocuments, "rate limits|" + noDocuments}
+	unread := []string{"secrets|" + noDocuments, "webhook secret|" + noDocuments, "held token|" + noDocuments, "rate limits|" + noDocuments}
 	mendNamespace := "run orchestrator init, and set PERCH_NAMESPACE_ID to the id that it prints"
 	tests := []struct {
 		name string
@@ -60,7 +61,7 @@ func TestDoctorAilments(t *testing.T) {
 			"worker|read settings of worker perch: status 500 Internal Server Error: oops (code 1)|try again later",
 			"binding ROLLOUTS|not checked: the worker's settings were not read|mend the check of the worker first",
 			"binding ANALYTICS|not checked: the worker's settings were not read|mend the check of the worker first",
-			"seal key|" + noSettings, "secrets|" + noSettings, "webhook secret|" + noSettings, "rate limits|" + noSettings}},
+			"seal key|" + noSettings, "secrets|" + noSettings, "webhook secret|" + noSettings, "held token|" + noSettings, "rate limits|" + noSettings}},
 		{"KV not readable", func(f *fakeAccount) { f.refuse["GET /namespaces/space/keys"] = forbidden }, "", append([]string{
 			"KV read|list KV keys rollout:*: status 403 Forbidden: Authentication error (code 10000)|give the token the permission Workers KV Storage: Edit for this account, or check CLOUDFLARE_ACCOUNT_ID"}, unread...)},
 		{"another account", func(f *fakeAccount) {
@@ -90,7 +91,7 @@ func TestDoctorAilments(t *testing.T) {
 			"worker|read settings of worker perch: status 404 Not Found: This Worker does not exist on your account. (code 10007)|deploy it with wrangler deploy, or name it by --worker or PERCH_WORKER",
 			"binding ROLLOUTS|not checked: the worker's settings were not read|mend the check of the worker first",
 			"binding ANALYTICS|not checked: the worker's settings were not read|mend the check of the worker first",
-			"seal key|" + noSettings, "secrets|" + noSettings, "webhook secret|" + noSettings, "rate limits|" + noSettings}},
+			"seal key|" + noSettings, "secrets|" + noSettings, "webhook secret|" + noSettings, "held token|" + noSettings, "rate limits|" + noSettings}},
 		{"bindings of another environment", func(f *fakeAccount) {
 			f.bindings = strings.NewReplacer(`"space"`, `"staging"`, "perch_requests", "perch_staging").Replace(f.bindings)
 		}, "", []string{
@@ -119,7 +120,7 @@ func TestDoctorAilments(t *testing.T) {
 			require.Empty(t, stderr)
 			result := decodeJSON(t, stdout)
 			require.Equal(t, false, result["ok"])
-			require.Len(t, result["checks"], 12)
+			require.Len(t, result["checks"], 13)
 			var failed []string
 			for _, item := range result["checks"].([]any) {
 				k := item.(map[string]any)
@@ -143,7 +144,7 @@ func TestDoctorPrintsMends(t *testing.T) {
 	require.Contains(t, stdout, `FAIL  analytics read      dataset perch_requests has no rows of the last day
       mend: send a request through the worker, wait a minute, and try again
 `)
-	require.True(t, strings.HasSuffix(stdout, "1 of 12 checks failed\n"))
+	require.True(t, strings.HasSuffix(stdout, "1 of 13 checks failed\n"))
 }
 
 // TestDoctorSaysAMendOnce: checks that fail of one cause share its mend.
