@@ -32,8 +32,9 @@ const (
 	followRate = 10
 	// followFor bounds the time that one look spends on polls.
 	followFor = 30 * time.Second
-	// followBack is for how long a prediction is asked about.
-	followBack = 24 * time.Hour
+	// followBack is for how long a prediction is asked about: Replicate ends it after
+	// it has run for 30 minutes, and what a token may not see answers 404 for ever.
+	followBack = 2 * time.Hour
 	// sealFor is how long a poll's seal opens.
 	sealFor = 5 * time.Minute
 )
@@ -43,7 +44,7 @@ func (a *app) followCommand() *cli.Command {
 		Name: "follow", Usage: "ask about predictions whose end nobody has seen", ArgsUsage: "[service]", Category: "rollout",
 		Description: "Polls them through the worker, which records how they ended. step and run do so at each look,\n" +
 			"where PERCH_WORKER_URL and REPLICATE_API_TOKEN are set; with PERCH_SEAL_KEY the worker also knows\n" +
-			"whose they are. At most 300 at a time.\n\nExample:\n  orchestrator follow acme/flux",
+			"whose they are. At most 300 at a time, and none that was made more than two hours ago.\n\nExample:\n  orchestrator follow acme/flux",
 		Flags: []cli.Flag{
 			&cli.DurationFlag{Name: "older-than", Usage: "leave younger ones `TIME` to be seen", Value: time.Minute},
 		},

@@ -81,6 +81,7 @@ func TestFollow(t *testing.T) {
 	slices.Sort(ids)
 	require.Equal(t, []string{"p000", "p001", "p002", "p003", "p004", "p005", "p006"}, ids)
 	require.Contains(t, p.source.queries[0], "made_at < 1795175940 ORDER BY made_at", "older than a minute")
+	require.Contains(t, p.source.queries[0], "timestamp >= toDateTime(1795168800)", "and made in the last two hours")
 
 	var result report.Followed
 	require.NoError(t, json.Unmarshal([]byte(p.do(0, "follow", "--json", "acme/flux").stdout), &result))
