@@ -103,7 +103,7 @@ func TestEdgeAfterAPromotion(t *testing.T) {
 }
 
 func TestEdgeProblems(t *testing.T) {
-	cases := []struct{ name, text, problem string }{
+	requireProblems(t, []problemCase{
 		{"unknown field", "look: 1m\nedge:\n  timeout: 5s", "line 3: edge.timeout: is not known here; the fields are targets, rules, user"},
 		{"the rollout's own field", "edge: {percentage: 50}", "line 1: edge.percentage: is not known here"},
 		{"unknown nested field", "edge:\n  fallback:\n    onn: [connect]", "line 3: edge.fallback.onn: "},
@@ -123,13 +123,5 @@ func TestEdgeProblems(t *testing.T) {
 		{"a list for a field", "edge: {user: [1]}", "line 1: edge.user: "},
 		{"targets not a mapping", "edge: {targets: 5}", "line 1: edge.targets: "},
 		{"a target not a mapping", "edge: {targets: {canary: 5}}", "line 1: edge.targets.canary: "},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			_, err := Parse([]byte(c.text))
-			var invalid *Invalid
-			require.ErrorAs(t, err, &invalid)
-			require.ErrorContains(t, err, c.problem)
-		})
-	}
+	})
 }

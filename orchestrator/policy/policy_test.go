@@ -65,7 +65,7 @@ func TestScaledDurations(t *testing.T) {
 }
 
 func TestProblems(t *testing.T) {
-	cases := []struct{ name, text, problem string }{
+	requireProblems(t, []problemCase{
 		{"unknown field", "look: 1m\nbakee: 3m", "line 2: bakee: is not known here; the fields are method, steps, look"},
 		{"unknown nested field", "promote:\n  errors:\n    relativ: 2", "line 3: promote.errors.relativ: is not known here; the fields are absolute, relative"},
 		{"twice", "look: 1m\nlook: 2m", "line 2: look: is there twice"},
@@ -91,7 +91,14 @@ func TestProblems(t *testing.T) {
 		{"not a mapping", "- 5\n- 20", "line 1: policy: write fields and their values here"},
 		{"bad YAML", "look: [1", "line 1"},
 		{"limits not a mapping", "rollback: 5", "line 1: rollback: write fields"},
-	}
+	})
+}
+
+// problemCase is a policy that is refused, and a part of what is said of it.
+type problemCase struct{ name, text, problem string }
+
+func requireProblems(t *testing.T, cases []problemCase) {
+	t.Helper()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse([]byte(c.text))

@@ -119,13 +119,8 @@ func TestWebhookToAPrivateAddress(t *testing.T) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.stack.Places[0].URL+"/v1/models/"+hookModel+"/predictions", body)
 		require.NoError(t, err)
 		request.Host = "perch.example"
-		request.Header.Set("authorization", "Bearer test-token")
-		response, err := client.Do(request)
-		require.NoError(t, err)
-		defer response.Body.Close()
-		text, err := io.ReadAll(response.Body)
-		require.NoError(t, err)
-		return response.StatusCode, string(text)
+		got := answerTo(t, request)
+		return got.Status, got.Body
 	}
 	body := func(webhook string, padding int) string {
 		return `{"input":{"prompt":"` + pad(padding) + `"},"webhook":"` + webhook + `"}`
@@ -210,6 +205,11 @@ func ask(t *testing.T, url, body string) reply {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	require.NoError(t, err)
+	return answerTo(t, request)
+}
+
+func answerTo(t *testing.T, request *http.Request) reply {
+	t.Helper()
 	request.Header.Set("authorization", "Bearer test-token")
 	response, err := client.Do(request)
 	require.NoError(t, err)

@@ -2,17 +2,9 @@
 // through WebAssembly, frames and fill.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { registerHooks } from "node:module";
 import { test } from "node:test";
+import "./wasm_modules.mjs";
 
-registerHooks({
-  load(url, context, next) {
-    if (!url.endsWith(".wasm")) return next(url, context);
-    const source = `import { readFileSync } from "node:fs";
-      export default new WebAssembly.Module(readFileSync(new URL(${JSON.stringify(url)})));`;
-    return { format: "module", source, shortCircuit: true };
-  },
-});
 const { WasmCore } = await import("../../worker/shell/wasm.ts");
 const { Edit, Search, Shape, SlotKind, wholeBytes } = await import("../../worker/shell/core.ts");
 const { fill } = await import("../../worker/shell/frames.ts");

@@ -2,17 +2,8 @@
 // a trap ends no instance but its own.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { registerHooks } from "node:module";
 import { test } from "node:test";
-
-registerHooks({
-  load(url, context, next) {
-    if (!url.endsWith(".wasm")) return next(url, context);
-    const source = `import { readFileSync } from "node:fs";
-      export default new WebAssembly.Module(readFileSync(new URL(${JSON.stringify(url)})));`;
-    return { format: "module", source, shortCircuit: true };
-  },
-});
+import "../../shell/wasm_modules.mjs";
 
 const open = { documents: 0, editors: 0, instances: 0 };
 let reports = 0;
