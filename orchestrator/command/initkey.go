@@ -180,6 +180,6 @@ func (a *app) printSealKey(k initSealKey, dryRun bool, e environmentOf) {
 			"  npm run wrangler -- secret put %s --env %s\n", k.ID, secretSealKey, e.name)
 	}
 	if k.Rotated {
-		fmt.Fprintf(a.stdout, "the former key is kept as %s: delete that when nothing it sealed is of use any more, such as after a day\n", secretPrevious)
+		fmt.Fprintf(a.stdout, "the former key is kept as %s: delete that when nothing it sealed is of use any more, such as after a week\n", secretPrevious)
 	}
 }
