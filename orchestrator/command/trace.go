@@ -27,7 +27,7 @@ func (a *app) traceCommand() *cli.Command {
 		Name: "trace", Usage: "show what happened to a request or a prediction", ArgsUsage: "ID", Category: "see",
 		Description: "ID is a trace, 32 hexadecimal digits as in the answer's x-perch-trace, or a prediction's id. Shows\n" +
 			"every point of it and, with REPLICATE_API_TOKEN, the predictions' status, error and logs from\n" +
-			"Replicate, which keeps them for an hour.\n\nExample:\n  orchestrator trace 0af7651916cd43dd8448eb211c80319c",
+			"Replicate (or REPLICATE_BASE_URL), which keeps them for an hour.\n\nExample:\n  orchestrator trace 0af7651916cd43dd8448eb211c80319c",
 		Action: func(c *cli.Context) error {
 			if err := refuseStrayArguments(c, 1); err != nil {
 				return err
@@ -85,7 +85,7 @@ func (a *app) trace(ctx context.Context, s settings, id string) (report.Trace, e
 	if len(t.Points) == 0 && !known {
 		hint := "points can be seen about a minute after the request, and for three months"
 		if len(t.Predictions) > 0 {
-			hint = t.Predictions[0].Problem
+			hint = t.Predictions[0].Problem + "; " + hint
 		}
 		return t, &failure{code: exitError, err: fmt.Errorf("nothing is known of %s %s", t.Kind, id), hint: hint}
 	}
