@@ -85,7 +85,7 @@ func (a *app) trace(ctx context.Context, s settings, id string) (report.Trace, e
 	if len(t.Points) == 0 && !known {
 		hint := "points can be seen about a minute after the request, and for three months"
 		if len(t.Predictions) > 0 {
-			hint = t.Predictions[0].Problem + "; " + hint
+			hint = strings.TrimSuffix(t.Predictions[0].Problem, ".") + "; " + hint
 		}
 		return t, &failure{code: exitError, err: fmt.Errorf("nothing is known of %s %s", t.Kind, id), hint: hint}
 	}

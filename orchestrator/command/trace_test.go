@@ -92,7 +92,7 @@ func TestTraceOfNothing(t *testing.T) {
 	require.Equal(t, "orchestrator: nothing is known of trace "+strings.Repeat("d", 32)+"\n"+
 		"hint: points can be seen about a minute after the request, and for three months\n", r.stderr)
 	r = b.do(1, "trace", "nowhere")
-	require.Contains(t, r.stderr, "hint: read prediction nowhere: status 404 Not Found: The requested resource could not be found.")
+	require.Contains(t, r.stderr, "hint: read prediction nowhere: status 404 Not Found: The requested resource could not be found; points can be seen about a minute after")
 	b.source.err = cloudflare.ErrNoData
 	b.do(1, "trace", strings.Repeat("d", 32))
 	for _, id := range []string{"", "it's", "a b", strings.Repeat("x", 101), "x') OR ('1"} {
