@@ -35,6 +35,10 @@ class Bytes {
     }
   }
 
+  get last(): number | undefined {
+    return this.#bytes[this.length - 1];
+  }
+
   view(): Uint8Array {
     return this.#bytes.subarray(0, this.length);
   }
@@ -302,6 +306,8 @@ export class JavaScriptEditor implements Sink {
     const last = end - this.#base;
     this.#done = end;
     if (!isSolid) to.add(this.#chunk, first, last);
-    else for (let i = first; i < last; i++) if (this.#chunk[i]! > 0x20) to.add(this.#chunk, i, i + 1);
+    else
+      for (let i = first; i < last; i++)
+        if (this.#chunk[i]! > 0x20 || !(to.last! <= 0x20)) to.add(this.#chunk, i, i + 1);
   }
 }

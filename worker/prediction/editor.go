@@ -147,14 +147,14 @@ func (e *Editor) letGo() {
 // in turns an offset of the body into one of the chunk, or less than 0.
 func (e *Editor) in(offset int64) int { return int(offset - e.base) }
 
-// hold keeps what is undecided when the chunk ends, of the gap only what is solid.
+// hold keeps what is undecided when the chunk ends, of white space only a blank.
 func (e *Editor) hold(end int) {
 	at := e.frames.at
 	gap := end
 	if e.state != editGap {
 		gap = max(at, e.in(e.key))
 	}
-	e.held = append(appendSolid(e.held, e.chunk[at:gap]), e.chunk[gap:end]...)
+	e.held = append(appendGap(e.held, e.chunk[at:gap]), e.chunk[gap:end]...)
 	if e.state == editHold && e.base+int64(end)-e.colon > e.limit() {
 		e.stay()
 	}
@@ -349,11 +349,14 @@ func (e *Editor) tail() {
 	}
 }
 
-// appendSolid appends all but white space, so that a gap stays small.
-func appendSolid(gap, text []byte) []byte {
+// appendGap appends text with one blank for all white space in a row, so that a
+// gap stays small and what breaks behind it does not join what stands before.
+func appendGap(gap, text []byte) []byte {
 	for _, c := range text {
 		if c > ' ' {
 			gap = append(gap, c)
+		} else if len(gap) == 0 || gap[len(gap)-1] != ' ' {
+			gap = append(gap, ' ')
 		}
 	}
 	return gap

@@ -38,7 +38,8 @@ func matter(key string) seen {
 // Status is how far a Finder has come.
 type Status uint8
 
-// The statuses. But for Searching and Found they are final.
+// The statuses. But for Searching and Found they are final: of a body that is
+// Malformed behind what makes it Absent or Duplicate, either may be told.
 const (
 	Searching Status = iota
 	Found            // Version is the value

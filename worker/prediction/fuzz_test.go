@@ -147,13 +147,15 @@ func FuzzEditor(f *testing.F) {
 }
 
 func checkFinder(t testing.TB, body []byte, random *rand.Rand) {
-	whole := find(pieces(string(body), len(body)+1))
-	require.Equal(t, whole, find(cuts(random, string(body))), "%q in chunks", body)
+	whole, cut := find(pieces(string(body), len(body)+1)), find(cuts(random, string(body)))
+	if json.Valid(body) {
+		require.Equal(t, whole, cut, "%q in chunks", body)
+	}
 	if want, ok := wantFound(body); ok && utf8.Valid(body) {
 		require.Equal(t, want, whole, "%q", body)
 	}
 	if !json.Valid(body) {
-		require.NotContains(t, whole, "found", "%q", body)
+		require.NotContains(t, whole+cut, "found", "%q", body)
 	}
 }
 
