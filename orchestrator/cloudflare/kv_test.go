@@ -2,6 +2,7 @@ package cloudflare
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -103,6 +104,71 @@ func TestList(t *testing.T) {
 
 	_, err = newAPI(t, page("x", "h:b"), refused(403, 10000, "Authentication error")).kv().List(t.Context(), "h:")
 	require.EqualError(t, err, "list KV keys h:*: status 403 Forbidden: Authentication error (code 10000)")
+}
+
+// TestPutMany: pairs go out in few calls, what one does not take is sent again,
+// and what remains is named.
+func TestPutMany(t *testing.T) {
+	pairs := func(n int, value string) []Pair {
+		list := make([]Pair, n)
+		for i := range list {
+			list[i] = Pair{fmt.Sprintf("k:%d", i), []byte(value)}
+		}
+		return list
+	}
+	taken := func(unsuccessful ...string) answer {
+		keys, _ := json.Marshal(unsuccessful)
+		return ok(`{"successful_key_count":1,"unsuccessful_keys":` + string(keys) + `}`)
+	}
+	tests := []struct {
+		name    string
+		pairs   []Pair
+		answers []answer
+		sizes   []int // of the bulk calls
+		left    []string
+		problem string
+	}{
+		{"none", nil, nil, nil, nil, ""},
+		{"two", pairs(2, `{"a":"ü"}`), []answer{taken()}, []int{2}, nil, ""},
+		{"more than a call takes", pairs(10_001, "v"), []answer{taken(), taken()}, []int{10_000, 1}, nil, ""},
+		{"more bytes than a call takes", pairs(3, strings.Repeat("v", 6<<20)), []answer{taken(), taken()}, []int{2, 1}, nil, ""},
+		{"some written too soon", pairs(3, "v"), []answer{taken("k:2", "k:0"), taken("k:0"), taken()}, []int{3, 2, 1}, nil, ""},
+		{"one never taken", pairs(3, "v"), []answer{taken("k:1"), taken("k:1"), taken("k:1"), taken("k:1")}, []int{3, 1, 1, 1},
+			[]string{"k:1"}, "write KV key k:1: the bulk write did not take it"},
+		{"call refused", pairs(2, "v"), []answer{noNamespace}, []int{2},
+			[]string{"k:0", "k:1"}, "write 2 KV keys from k:0: status 404 Not Found: get: 'namespace not found' (code 10013)"},
+		{"throttled once", pairs(2, "v"), []answer{throttled, taken()}, []int{2, 2}, nil, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			a := newAPI(t, test.answers...)
+			err := a.kv().PutMany(t.Context(), test.pairs)
+			var unwritten *Unwritten
+			require.Equal(t, test.problem != "", errors.As(err, &unwritten))
+			if unwritten != nil {
+				require.EqualError(t, err, test.problem)
+				require.Equal(t, test.left, unwritten.Keys)
+			}
+			require.Len(t, a.calls, len(test.sizes))
+			for i, call := range a.calls {
+				var sent []struct{ Key, Value string }
+				require.NoError(t, json.Unmarshal([]byte(call.Body), &sent))
+				require.Equal(t, "PUT "+keyPath+"/bulk", call.Method+" "+call.Path)
+				require.Len(t, sent, test.sizes[i])
+				require.Equal(t, string(test.pairs[0].Value), sent[0].Value)
+			}
+		})
+	}
+}
+
+// TestPutManyOfOne: is an ordinary write.
+func TestPutManyOfOne(t *testing.T) {
+	a := newAPI(t, ok(`{}`), noNamespace)
+	require.NoError(t, a.kv().PutMany(t.Context(), []Pair{{"k", []byte("v")}}))
+	require.Equal(t, call{Method: "PUT", Path: keyPath + "/values/k", Authorization: "Bearer secret", ContentType: "text/plain", Body: "v"}, a.calls[0])
+	err := a.kv().PutMany(t.Context(), []Pair{{"k", []byte("v")}})
+	require.EqualError(t, err, "write KV key k: status 404 Not Found: get: 'namespace not found' (code 10013)")
+	require.ErrorAs(t, err, new(*Unwritten))
 }
 
 // TestDeleteAbsent: the goal is reached already.
