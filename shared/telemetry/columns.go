@@ -13,35 +13,37 @@ const (
 	Service    Column = "blob1"  // full name, such as model:acme/flux
 	Variant    Column = "blob2"  // assigned: stable, canary or the target of a rule
 	ServedBy   Column = "blob3"  // who answered
-	Kind       Column = "blob4"  // KindRequest or KindPrediction
+	Kind       Column = "blob4"  // one of the Kind constants
 	Outcome    Column = "blob5"  // one of the Outcome constants
 	Reason     Column = "blob6"  // why the variant was assigned
 	Rollout    Column = "blob7"  // id of the rollout
 	Colo       Column = "blob8"  // Cloudflare's data centre
 	Country    Column = "blob9"  // the client's, ISO 3166-1 alpha-2
-	Trace      Column = "blob10" // 32 hexadecimal digits
+	Trace      Column = "blob10" // 32 hexadecimal digits; of a rating, that of the request that it rates, or ""
 	User       Column = "blob11" // salted fingerprint, 16 hexadecimal digits
 	ErrorClass Column = "blob12" // one of the Class constants, or ""
-	Prediction Column = "blob13" // id of the prediction that was made or ended, or ""
+	Prediction Column = "blob13" // id of the prediction that was made, ended or rated, or ""
 	Ended      Column = "blob14" // how it ended: one of the Ended constants, or "" while it is open
 )
 
 // Numbers. Analytics Engine allows 20 doubles. Times are in milliseconds; 0 is
 // unknown.
 const (
-	Status          Column = "double1" // HTTP status answered by the assigned variant; 0 if none
-	FirstByteMS     Column = "double2" // request received to response headers
-	Generation      Column = "double3" // of the document that decided
-	QueueMS         Column = "double4" // prediction created to started
-	PredictMS       Column = "double5" // the model's own time
-	TotalMS         Column = "double6" // prediction created to completed
-	FirstTokenMS    Column = "double7" // request received to the first event with output
-	EventsPerSecond Column = "double8" // of a stream, from its first event to its last
-	DurationMS      Column = "double9" // request received to the answer's last byte
+	Status          Column = "double1"  // HTTP status answered by the assigned variant; 0 if none
+	FirstByteMS     Column = "double2"  // request received to response headers
+	Generation      Column = "double3"  // of the document that decided
+	QueueMS         Column = "double4"  // prediction created to started
+	PredictMS       Column = "double5"  // the model's own time
+	TotalMS         Column = "double6"  // prediction created to completed
+	FirstTokenMS    Column = "double7"  // request received to the first event with output
+	EventsPerSecond Column = "double8"  // of a stream, from its first event to its last
+	DurationMS      Column = "double9"  // request received to the answer's last byte
+	Score           Column = "double10" // of a rating, in [0,1]; 1 is best
 )
 
 // Index is the sampling key: service and variant, so that a small arm keeps its
-// rows however large the other is.
+// rows however large the other is. Ratings, which are few beside requests, have
+// service and KindFeedback: requests cannot crowd them out.
 const Index Column = "index1"
 
 // SampleInterval is how many points a row stands for.
@@ -55,6 +57,7 @@ const MaxIndexBytes = 96
 const (
 	KindRequest    = "request"    // one for each routed request, when its answer has ended
 	KindPrediction = "prediction" // each time that a prediction's end is seen
+	KindFeedback   = "feedback"   // each rating of a request or a prediction
 )
 
 // Outcomes of a request or prediction.

@@ -20,7 +20,7 @@ func head(c scenario.Case) Head {
 // describe writes a route as testdata/resolve.txt does.
 func describe(r Route) string {
 	text := []string{
-		[]string{"not-found", "pass", "health", "variant", "service", "version", "prediction", "at", "webhook"}[r.Action],
+		[]string{"not-found", "pass", "health", "variant", "service", "version", "prediction", "at", "webhook", "feedback"}[r.Action],
 		[]string{"predictions", "named", "http"}[r.Endpoint],
 	}
 	if r.Service != (document.Service{}) {
@@ -114,7 +114,7 @@ func checkRoute(t testing.TB, h Head, r Route) {
 // TestResolveRandom: any text has a route, and its service is one.
 func TestResolveRandom(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
-	pieces := []string{"/", "v1", "models", "deployments", "predictions", "acme", "flux", "@canary", "@stable", "_perch", "variant", "health", "..", "%2F", "é", "qwen", "http:", "model:", ":", "cancel", "abc~p1.k", "v1/predictions", "_perch/at", "_perch/webhook", "trainings", "versions"}
+	pieces := []string{"/", "v1", "models", "deployments", "predictions", "acme", "flux", "@canary", "@stable", "_perch", "..", "%2F", "é", "qwen", "http:", "model:", ":", "cancel", "abc~p1.k", "v1/predictions", "_perch/at", "_perch/webhook", "_perch/health", "_perch/variant", "_perch/feedback", "trainings", "versions"}
 	text := func(n int) string {
 		var s strings.Builder
 		for range random.IntN(n) {
@@ -129,7 +129,7 @@ func TestResolveRandom(t *testing.T) {
 		actions[r.Action]++
 		checkRoute(t, h, r)
 	}
-	for _, action := range []Action{ActionNotFound, ActionPass, ActionHealth, ActionVariant, ActionService, ActionVersion, ActionPrediction, ActionAt, ActionWebhook} {
+	for _, action := range []Action{ActionNotFound, ActionPass, ActionHealth, ActionVariant, ActionService, ActionVersion, ActionPrediction, ActionAt, ActionWebhook, ActionFeedback} {
 		require.Positive(t, actions[action], "no random path led to action %d", action)
 	}
 }

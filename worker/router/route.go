@@ -21,6 +21,7 @@ const (
 	ActionPrediction        // poll or cancel Route.Prediction
 	ActionAt                // go where Route.Seal leads
 	ActionWebhook           // take a delivery for what Route.Seal names
+	ActionFeedback          // take a rating, of Route.Service if it was named
 )
 
 // Endpoint is the form in which the client asked.
@@ -38,7 +39,7 @@ type Head struct {
 	Method string
 	Path   string // percent-encoded, without the query
 	// Service is the x-perch-service header, or the query parameter of
-	// /_perch/variant.
+	// /_perch/variant and /_perch/feedback.
 	Service string
 	Upgrade bool // the client asks for another protocol, such as WebSocket
 }
@@ -112,8 +113,11 @@ func (r Route) internal(method, path string, named document.Service, isNamed boo
 	switch {
 	case path == "/health":
 		r.Action = ActionHealth
-	case path == "/variant":
+	case path == "/variant", path == "/feedback":
 		r.Action = ActionVariant
+		if path == "/feedback" {
+			r.Action = ActionFeedback
+		}
 		if isNamed {
 			r.Service = named
 		}

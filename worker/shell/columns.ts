@@ -5,16 +5,16 @@ export const Blob = {
   service: 0, // full name, such as model:acme/flux
   variant: 1, // assigned: stable, canary or the target of a rule
   servedBy: 2, // who answered
-  kind: 3, // KindRequest or KindPrediction
+  kind: 3, // one of the Kind constants
   outcome: 4, // one of the Outcome constants
   reason: 5, // why the variant was assigned
   rollout: 6, // id of the rollout
   colo: 7, // Cloudflare's data centre
   country: 8, // the client's, ISO 3166-1 alpha-2
-  trace: 9, // 32 hexadecimal digits
+  trace: 9, // 32 hexadecimal digits; of a rating, that of the request that it rates, or ""
   user: 10, // salted fingerprint, 16 hexadecimal digits
   errorClass: 11, // one of the Class constants, or ""
-  prediction: 12, // id of the prediction that was made or ended, or ""
+  prediction: 12, // id of the prediction that was made, ended or rated, or ""
   ended: 13, // how it ended: one of the Ended constants, or "" while it is open
 } as const;
 export type Blob = (typeof Blob)[keyof typeof Blob];
@@ -30,6 +30,7 @@ export const Double = {
   firstTokenMS: 6, // request received to the first event with output
   eventsPerSecond: 7, // of a stream, from its first event to its last
   durationMS: 8, // request received to the answer's last byte
+  score: 9, // of a rating, in [0,1]; 1 is best
 } as const;
 export type Double = (typeof Double)[keyof typeof Double];
 
@@ -59,6 +60,7 @@ export type Reason = (typeof Reason)[keyof typeof Reason];
 export const Kind = {
   request: "request", // one for each routed request, when its answer has ended
   prediction: "prediction", // each time that a prediction's end is seen
+  feedback: "feedback", // each rating of a request or a prediction
 } as const;
 export type Kind = (typeof Kind)[keyof typeof Kind];
 
