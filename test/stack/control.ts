@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Analytics } from "./analytics.ts";
+import type { Calls } from "./api.ts";
 import { readBody, sendJson } from "./http.ts";
 import type { Mode, Namespace, Store, Trip } from "./kv.ts";
 import type { Place } from "./workerd.ts";
@@ -10,12 +11,14 @@ export class Control {
   private readonly store: Store;
   private readonly namespace: Namespace;
   private readonly places: Place[];
+  private readonly calls: Calls;
 
-  constructor(analytics: Analytics, store: Store, namespace: Namespace, places: Place[]) {
+  constructor(analytics: Analytics, store: Store, namespace: Namespace, places: Place[], calls: Calls) {
     this.analytics = analytics;
     this.store = store;
     this.namespace = namespace;
     this.places = places;
+    this.calls = calls;
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -46,6 +49,8 @@ export class Control {
         return [200, this.store.faults];
       case "GET /_stack/kv/values":
         return [200, this.values()];
+      case "GET /_stack/calls":
+        return [200, this.calls.counts];
     }
     return undefined;
   }

@@ -4,6 +4,7 @@ import { KvError, type Entry, type Namespace, type Store } from "./kv.ts";
 import { decode, putOptions } from "./kv_binding.ts";
 
 const maxBulkPairs = 10_000;
+const maxBulkBytes = 100 * 1024 * 1024;
 const maxBulkGetKeys = 100;
 
 /** Answers the KV part of Cloudflare's REST API: /accounts/{a}/storage/kv/namespaces… */
@@ -149,8 +150,10 @@ interface Pair {
 }
 
 function bulkPut(store: Store, namespace: Namespace, request: ApiRequest, response: ServerResponse): void {
+  if (request.body.length > maxBulkBytes) throw new KvError(413, 10011, "the request is larger than 100 MB");
   const pairs = parseJson(request.body) as Pair[];
-  if (!Array.isArray(pairs)) throw new KvError(400, 10012, "could not parse array of key/value pairs");
+  if (!Array.isArray(pairs) || !pairs.every((pair) => typeof pair?.key === "string" && typeof pair.value === "string"))
+    throw new KvError(400, 10012, "could not parse array of key/value pairs");
   if (pairs.length > maxBulkPairs) throw new KvError(400, 10025, `at most ${maxBulkPairs} pairs are allowed`);
   const unsuccessful: string[] = [];
   const put = (pair: Pair) => {

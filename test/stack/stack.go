@@ -228,6 +228,13 @@ func (s *Stack) KVValues(ctx context.Context) (map[string]string, error) {
 	return values, err
 }
 
+// Calls are the calls that the API has had, by method and what they were of, such as "PUT kv/bulk".
+func (s *Stack) Calls(ctx context.Context) (map[string]int, error) {
+	var calls map[string]int
+	err := s.control(ctx, http.MethodGet, "/calls", nil, &calls)
+	return calls, err
+}
+
 func (s *Stack) control(ctx context.Context, method, path string, body, answer any) error {
 	encoded, err := json.Marshal(body)
 	if err != nil {

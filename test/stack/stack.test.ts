@@ -51,6 +51,20 @@ async function eventually<T>(attempt: () => Promise<T>, holds: (value: T) => boo
 
 const values = "/storage/kv/namespaces/local-namespace/values";
 
+test("a bulk write takes what is not written too soon, names the rest, and is one call", async () => {
+  const bulk = "/storage/kv/namespaces/local-namespace/bulk";
+  const put = (pairs: unknown) => api(bulk, { method: "PUT", body: JSON.stringify(pairs) });
+  const before = ((await control("GET", "/calls")).json as Record<string, number>)["PUT kv/bulk"] ?? 0;
+  const pair = (key: string, value: unknown) => ({ key, value });
+  const { json } = await put([pair("bulk:a", "1"), pair("bulk:b", "é"), pair("bulk:a", "2")]);
+  assert.deepEqual(json.result, { successful_key_count: 2, unsuccessful_keys: ["bulk:a"] });
+  assert.equal((await api(`${values}/bulk:b`)).text, "é");
+  assert.equal((await put([pair("bulk:c", "1"), pair("bulk:d", 2)])).status, 400);
+  assert.equal((await api(`${values}/bulk:c`)).status, 404, "nothing of a call that is refused is written");
+  assert.equal((await put(Array.from({ length: 10_001 }, (_, i) => pair(`k${i}`, "")))).status, 400);
+  assert.equal(((await control("GET", "/calls")).json as Record<string, number>)["PUT kv/bulk"], before + 3);
+});
+
 test("the worker has its bindings, and a place and client of its own", async () => {
   const { json } = await worker(1, "where");
   assert.deepEqual(json, {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Analytics, type PostedPoint } from "./analytics.ts";
 import { analyticsRest } from "./analytics_rest.ts";
-import { account, handleApi, type Routes } from "./api.ts";
+import { account, Calls, handleApi, type Routes } from "./api.ts";
 import { readBundle } from "./bundle.ts";
 import { CacheStore } from "./cache.ts";
 import { Control } from "./control.ts";
@@ -79,11 +79,12 @@ export class Stack {
     };
     const caches = Array.from({ length: options.places }, () => new PlaceCache(namespace, options.timeScale));
     const backendPort = await this.listen(this.backend(new KvBinding(store, caches), analytics), 0);
-    const control = new Control(analytics, store, namespace, this.places);
+    const calls = new Calls();
+    const control = new Control(analytics, store, namespace, this.places, calls);
     const port = await this.listen((request, response) => {
       return request.url!.startsWith("/_stack/")
         ? control.handle(request, response)
-        : handleApi(routes, request, response);
+        : handleApi(routes, calls, request, response);
     }, options.port);
     await this.startPlaces(config, { ...vars, ...options.secrets }, backendPort, failed);
     return {
