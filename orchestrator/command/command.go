@@ -31,6 +31,9 @@ type Store interface {
 	// GetMany leaves absent keys out of its answer.
 	GetMany(ctx context.Context, keys []string) (map[string][]byte, error)
 	Put(ctx context.Context, key string, value []byte) error
+	// PutMany writes values whose keys differ, in no particular order. Its error is
+	// a *cloudflare.Unwritten: what that does not name is stored.
+	PutMany(ctx context.Context, pairs []cloudflare.Pair) error
 	// Delete of an absent key is no error.
 	Delete(ctx context.Context, key string) error
 	// List returns the keys that begin with prefix, sorted.

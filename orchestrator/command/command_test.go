@@ -93,9 +93,25 @@ func (f *fakeKV) Put(ctx context.Context, key string, value []byte) error {
 		f.values[key] = slices.Clone(value)
 	}
 	if failed {
-		return errors.New("write KV key " + key + ": status 503")
+		return errors.New("status 503")
 	}
 	return nil
+}
+
+func (f *fakeKV) PutMany(ctx context.Context, pairs []cloudflare.Pair) error {
+	var unwritten *cloudflare.Unwritten
+	for _, p := range pairs {
+		if err := f.Put(ctx, p.Key, p.Value); err != nil {
+			if unwritten == nil {
+				unwritten = &cloudflare.Unwritten{Err: err}
+			}
+			unwritten.Keys = append(unwritten.Keys, p.Key)
+		}
+	}
+	if unwritten == nil {
+		return nil
+	}
+	return unwritten
 }
 
 func (f *fakeKV) Delete(ctx context.Context, key string) error {

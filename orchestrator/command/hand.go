@@ -110,7 +110,7 @@ func (a *app) change(c *cli.Context, change func(rollout.State, rollout.By) (rol
 	}
 	status, err := x.changeFrom(ctx, o, s, change)
 	if errors.Is(err, errHalted) {
-		_, _ = x.settle(ctx) // the next command does it as well
+		_, _ = x.settleOne(ctx) // the next command does it as well
 		return refused("begin a new rollout with orchestrator start", "rollout %s was rolled back meanwhile", s.ID())
 	}
 	if err != nil {

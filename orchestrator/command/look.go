@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"errors"
 
 	"github.com/urfave/cli/v2"
 
@@ -35,56 +34,49 @@ func (a *app) stepCommand() *cli.Command {
 
 // step repairs, judges once, and makes the change that follows.
 func (x *session) step(ctx context.Context) (report.Status, error) {
-	x.settling = false
-	o, err := x.observe(ctx)
-	if err != nil {
-		return report.Status{}, err
-	}
-	if _, err := x.managed(o, false); err != nil {
-		return report.Status{}, err
-	}
-	r, base, err := x.repair(ctx, o)
-	if errors.Is(err, errHalted) {
-		return x.yieldToRollback(ctx)
-	}
-	if err != nil {
-		return report.Status{}, err
-	}
-	status, err := x.judgeAndApply(ctx, base, r.State)
-	if errors.Is(err, errHalted) {
-		return x.yieldToRollback(ctx)
-	}
-	status.Notes = append(repairNotes(r), status.Notes...)
-	return status, err
+	m := x.stepAll(ctx, []*session{x})[0]
+	return m.status, m.err
 }
 
-func (x *session) judgeAndApply(ctx context.Context, base []byte, s rollout.State) (report.Status, error) {
-	if s.Phase.Ended() {
-		status := x.status(s)
-		status.Action = "none"
-		return status, nil
-	}
-	verdict, evidence, err := x.judged(ctx, s)
-	if err != nil {
-		return report.Status{}, err
-	}
-	next, changed := s.Judged(verdict, x.by())
-	if changed {
-		if err := x.apply(ctx, base, next, next.Writes()); err != nil {
-			return report.Status{}, err
+// judgeAndApply judges each service and makes the changes that follow.
+func (a *account) judgeAndApply(ctx context.Context, members []*member) {
+	changes := map[*member]*change{}
+	var list []*change
+	for _, m := range members {
+		s := m.repaired.State
+		if s.Phase.Ended() {
+			m.status = m.describe(s)
+			m.status.Action = "none"
+			continue
+		}
+		verdict, evidence, err := m.judged(ctx, s)
+		if err != nil {
+			m.err = err
+			continue
+		}
+		next, changed := s.Judged(verdict, a.by())
+		m.status = m.changedStatus(s, next)
+		m.status.Verdict, m.status.Evidence = &verdict, report.NewEvidence(evidence)
+		if !m.status.Changed() {
+			m.status.Reason = verdict.Reason
+		}
+		if changed {
+			changes[m] = &change{session: m.session, base: m.base, next: next, writes: next.Writes()}
+			list = append(list, changes[m])
 		}
 	}
-	status := x.changedStatus(s, next)
-	status.Verdict, status.Evidence = &verdict, report.NewEvidence(evidence)
-	if !status.Changed() {
-		status.Reason = verdict.Reason
+	a.applyAll(ctx, list)
+	for _, m := range members {
+		m.status.Notes = append(repairNotes(m.repaired), m.status.Notes...)
+		if c := changes[m]; c != nil {
+			m.err = c.err
+		}
 	}
-	return status, nil
 }
 
 // changedStatus describes the way from one state to the next.
 func (x *session) changedStatus(before, after rollout.State) report.Status {
-	status := x.status(after)
+	status := x.describe(after)
 	switch {
 	case after.Document.Generation == before.Document.Generation && after.Phase == before.Phase:
 		status.Action = "none"
@@ -95,19 +87,6 @@ func (x *session) changedStatus(before, after rollout.State) report.Status {
 		status.Action, status.From = string(after.Last.Action), &from
 	}
 	return status
-}
-
-// yieldToRollback describes a rollout that someone rolled back while this
-// command was at work, having written 0 wherever that was overtaken.
-func (x *session) yieldToRollback(ctx context.Context) (report.Status, error) {
-	r, err := x.settle(ctx)
-	if err != nil {
-		return report.Status{}, err
-	}
-	status := x.status(r.State)
-	status.Action = "none"
-	status.Notes = append(repairNotes(r), "the rollout was rolled back meanwhile")
-	return status, nil
 }
 
 func repairNotes(r rollout.Repaired) []string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"time"
@@ -18,14 +19,19 @@ import (
 	"perch/shared/document"
 )
 
-// session is one command at work on one service.
-type session struct {
+// account is what one command works on, for one service or many.
+type account struct {
 	app      *app
 	settings settings
-	service  document.Service
 	store    Store
 	source   Source
 	actor    string
+}
+
+// session is one command at work on one service.
+type session struct {
+	*account
+	service  document.Service
 	planned  []rollout.Write // of a dry run
 	settling bool            // a lost race is being repaired already
 }
@@ -43,8 +49,17 @@ func (a *app) session(c *cli.Context) (*session, error) {
 	return a.open(s, service)
 }
 
-// open connects to the account.
+// open connects to the account for one service.
 func (a *app) open(s settings, service document.Service) (*session, error) {
+	account, err := a.account(s)
+	if err != nil {
+		return nil, err
+	}
+	return account.session(service), nil
+}
+
+// account connects to the account.
+func (a *app) account(s settings) (*account, error) {
 	if err := s.requireAccount(true); err != nil {
 		return nil, err
 	}
@@ -52,7 +67,11 @@ func (a *app) open(s settings, service document.Service) (*session, error) {
 		return nil, err
 	}
 	store, source := a.connect(s.cloudflare)
-	return &session{app: a, settings: s, service: service, store: store, source: source, actor: a.actor()}, nil
+	return &account{app: a, settings: s, store: store, source: source, actor: a.actor()}, nil
+}
+
+func (a *account) session(service document.Service) *session {
+	return &session{account: a, service: service}
 }
 
 // requireDataset checks the name, which goes into SQL as it is.
@@ -83,46 +102,62 @@ func actorFlag() cli.Flag {
 }
 
 // now is the present moment, in the precision of what is stored.
-func (x *session) now() time.Time { return x.app.clock.Now().UTC().Truncate(time.Millisecond) }
+func (a *account) now() time.Time { return a.app.clock.Now().UTC().Truncate(time.Millisecond) }
 
 // by is the present moment's rollout.By.
-func (x *session) by() rollout.By { return rollout.By{Actor: x.actor, Now: x.app.clock.Now()} }
+func (a *account) by() rollout.By { return rollout.By{Actor: a.actor, Now: a.app.clock.Now()} }
 
 // observe reads what the store holds of the service.
 func (x *session) observe(ctx context.Context) (rollout.Observed, error) {
-	values, err := x.read(ctx, x.service.StateKey(), x.service.RolloutKey(), x.service.HaltKey())
-	if err != nil {
-		return rollout.Observed{}, err
-	}
-	o := rollout.Observe(x.service, values)
-	if o.State == nil {
-		return o, nil
-	}
-	entry, aliases := o.State.EntryKey(), o.State.AliasKeys()
-	values, err = x.read(ctx, append(aliases, entry)...)
-	if err != nil {
-		return o, err
-	}
-	o.Entry, o.Aliases = values[entry], values
-	return o, nil
+	m := &member{session: x}
+	x.observeAll(ctx, []*member{m})
+	return m.seen, m.err
 }
 
-// read reads keys at once, or, as one that is no text spoils that, one by one.
-func (x *session) read(ctx context.Context, keys ...string) (map[string][]byte, error) {
-	values, many := x.store.GetMany(ctx, keys)
+// repair brings the store in line with its state and returns what it then
+// holds. A dry run goes on with what would be there.
+func (x *session) repair(ctx context.Context, o rollout.Observed) (rollout.Repaired, []byte, error) {
+	m := &member{session: x, seen: o}
+	x.repairAll(ctx, []*member{m})
+	return m.repaired, m.base, m.err
+}
+
+// settle repairs what a race has left. It is for those who found one.
+func (x *session) settleOne(ctx context.Context) (rollout.Repaired, error) {
+	m := &member{session: x}
+	x.settleAll(ctx, []*member{m})
+	return m.repaired, m.err
+}
+
+// read reads keys at once. One that is no text spoils that for the others: it is
+// looked for by halves, and read by itself.
+func (a *account) read(ctx context.Context, keys ...string) (map[string][]byte, error) {
+	if len(keys) == 0 {
+		return map[string][]byte{}, nil
+	}
+	values, many := a.store.GetMany(ctx, keys)
 	if many == nil {
 		return values, nil
 	}
-	values = map[string][]byte{}
-	for _, key := range keys {
-		value, err := x.store.Get(ctx, key)
+	if len(keys) == 1 {
+		value, err := a.store.Get(ctx, keys[0])
 		switch {
 		case err == nil:
-			values[key] = value
-		case !errors.Is(err, cloudflare.ErrNotFound):
-			return nil, many
+			return map[string][]byte{keys[0]: value}, nil
+		case errors.Is(err, cloudflare.ErrNotFound):
+			return map[string][]byte{}, nil
 		}
+		return nil, many
 	}
+	values, err := a.read(ctx, keys[:len(keys)/2]...)
+	if err != nil {
+		return nil, many
+	}
+	rest, err := a.read(ctx, keys[len(keys)/2:]...)
+	if err != nil {
+		return nil, many
+	}
+	maps.Copy(values, rest)
 	return values, nil
 }
 
@@ -170,8 +205,8 @@ func (a *app) policy(s settings) (policy.Policy, error) {
 	return p, nil
 }
 
-// status describes a state.
-func (x *session) status(s rollout.State) report.Status {
+// describe returns the status of a state.
+func (x *session) describe(s rollout.State) report.Status {
 	status := documentStatus(s.Document.Document, x.now())
 	stepSince, startedAt, deadline := s.StepSince, s.StartedAt, s.Deadline
 	status.Phase, status.Step, status.Steps = string(s.Phase), s.Step(), len(s.Policy.Steps)

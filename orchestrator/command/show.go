@@ -61,7 +61,7 @@ func (x *session) observedStatus(o rollout.Observed) report.Status {
 	status := report.Status{Service: x.service.String(), Phase: report.PhaseAbsent, Time: x.now()}
 	switch {
 	case o.State != nil:
-		status = x.status(*o.State)
+		status = x.describe(*o.State)
 		for _, found := range rollout.Repair(o, x.by()).Found {
 			status.Notes = append(status.Notes, found+"; the next command that writes repairs it")
 		}
@@ -115,7 +115,7 @@ func (a *app) listCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			x, err := a.open(s, document.Service{})
+			x, err := a.account(s)
 			if err != nil {
 				return err
 			}
@@ -133,7 +133,7 @@ func (a *app) listCommand() *cli.Command {
 }
 
 // list describes every service that has a document.
-func (x *session) list(ctx context.Context) ([]report.Status, error) {
+func (x *account) list(ctx context.Context) ([]report.Status, error) {
 	keys, err := x.store.List(ctx, "rollout:")
 	if err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (x *session) list(ctx context.Context) ([]report.Status, error) {
 	}
 	list := []report.Status{}
 	for _, service := range services {
-		one := &session{app: x.app, service: service}
+		one := x.session(service)
 		o := rollout.Observe(service, values)
 		status := one.observedStatus(o)
 		status.Notes, status.Policy, status.Edge = nil, nil, nil

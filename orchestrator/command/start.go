@@ -89,7 +89,7 @@ func (x *session) start(ctx context.Context, n rollout.New) (report.Status, erro
 	if err := x.dropStaleAliases(ctx, s); err != nil {
 		notes = append(notes, "aliases of earlier rollouts were not removed: "+err.Error())
 	}
-	status := x.status(s)
+	status := x.describe(s)
 	from := s.Last.From
 	status.Action, status.From, status.Notes = string(s.Last.Action), &from, notes
 	return status, nil

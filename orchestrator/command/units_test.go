@@ -46,7 +46,7 @@ func newLedger(t *testing.T, sample int) *ledger {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	config := cloudflare.Config{BaseURL: s.API, Account: s.Account, Token: s.Token, Namespace: s.Namespace, Dataset: s.Dataset}
-	x := &session{app: &app{clock: wallClock{}}, settings: settings{cloudflare: config}, service: flux, source: cloudflare.NewAnalytics(config)}
+	x := &session{account: &account{app: &app{clock: wallClock{}}, settings: settings{cloudflare: config}, source: cloudflare.NewAnalytics(config)}, service: flux}
 	return &ledger{T: t, stack: s, x: x}
 }
 
