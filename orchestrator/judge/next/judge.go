@@ -147,10 +147,10 @@ type Counts struct {
 	ClientErrors  float64
 	Good, Bad     float64 // scores that users gave
 	Times         [Timings]histogram.Histogram
-	// Users are distinct users by the first 16 bits of their fingerprint, rising:
+	// Users are distinct users by the first 32 bits of their fingerprint, rising:
 	// those seen (of UserShare alone), and of all users those with an error or a
 	// client error.
-	Users, FailingUsers, ClientFailingUsers []uint16
+	Users, FailingUsers, ClientFailingUsers []uint32
 	Open                                    float64 // predictions made in the interval whose end nobody has seen
 	Skipped                                 float64 // requests that a breaker kept away; no units
 }
