@@ -5,8 +5,8 @@ import { TooLong, Trap } from "./core.ts";
 import type { Loaded } from "./core.ts";
 import type { Choice, Passage } from "./passage.ts";
 
-/** The decision, or stable where there must be none or it failed. */
-export function choose(p: Passage, loaded: Loaded): Choice {
+/** The decision, or stable where there must be none or it failed. Nobody is sent there for a preview. */
+export function choose(p: Passage, loaded: Loaded, preview = false): Choice {
   const undecided = (reason: string): Choice => ({
     ...p.core.stable(loaded, p.body.version, p.route.endpoint),
     isNew: false,
@@ -16,14 +16,14 @@ export function choose(p: Passage, loaded: Loaded): Choice {
   });
   if (p.env.PERCH_BYPASS === "1" || p.route.undecided) return undecided(Reason.bypass);
   try {
-    return decide(p, loaded);
+    return decide(p, loaded, preview);
   } catch (error) {
     if (!(error instanceof Trap || error instanceof TooLong)) throw error;
     return undecided(Reason.trap);
   }
 }
 
-function decide(p: Passage, loaded: Loaded): Choice {
+function decide(p: Passage, loaded: Loaded, preview: boolean): Choice {
   const { headers } = p.request;
   const { plan } = loaded;
   const random = crypto.randomUUID();
@@ -36,6 +36,7 @@ function decide(p: Passage, loaded: Loaded): Choice {
     cookie: headers.get("cookie") ?? "",
     version: p.body.version,
     headers: plan.headers.map((name) => headers.get(name) ?? ""),
+    preview,
   };
   const decision = p.core.decide(loaded, question, p.startedAt, p.route.endpoint);
   return { ...decision, cookie: decision.isNew ? random : "" };

@@ -23,7 +23,7 @@ export async function variant(p: Passage): Promise<Response> {
   const { loaded, unreachable } = await p.rollouts.find(p.route.keys, p.env, p.ctx);
   if (!loaded) return noDocument(p.route.keys.service, unreachable);
   await enterToAsk(p, loaded);
-  const { target, reason, bucket } = choose(p, loaded);
+  const { target, reason, bucket } = choose(p, loaded, true);
   const { service, rollout, generation, percentage } = loaded.plan;
   return Response.json({ service, variant: target.name, reason, bucket, percentage, rollout, generation });
 }

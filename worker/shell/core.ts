@@ -12,6 +12,7 @@ export const Action = {
   prediction: 6, // a poll or a cancellation of route.prediction
   at: 7, // to where route.seal leads
   webhook: 8, // a delivery for what route.seal names
+  feedback: 9, // a rating, of route.keys if they were named
 } as const;
 export const Endpoint = { predictions: 0, named: 1, http: 2 } as const;
 export const Edit = { none: 0, set: 1, remove: 2 } as const;

@@ -1,11 +1,11 @@
 // How predictions end: one point each time that an end is seen.
 
-import { Blob, Double, Ended, Failure, Kind, maxIndexBytes, Reason } from "./columns.ts";
+import { Blob, Double, Ended, Failure, Kind, Reason } from "./columns.ts";
 import type { Facts, Loaded, ServiceKeys, Target } from "./core.ts";
 import { log } from "./env.ts";
 import { made, Part } from "./made.ts";
 import type { Passage } from "./passage.ts";
-import { pointOf } from "./point.ts";
+import { indexFor, pointOf } from "./point.ts";
 import type { Aliased, Found } from "./rollouts.ts";
 import type { Context } from "./seal.ts";
 
@@ -108,7 +108,7 @@ const failures: Record<Ended | "cut", Failure> = {
 /** The index of the variant's points; of a variant that has left the document, near enough. */
 function indexOf(loaded: Loaded | undefined, service: string, variant: string): string {
   const target = loaded?.plan.targets.find(({ name }) => name === variant);
-  return target?.index ?? `${service}|${variant}`.slice(-maxIndexBytes);
+  return target?.index ?? indexFor(service, variant);
 }
 
 /** The document of a service by its name. */

@@ -1,6 +1,6 @@
 // The columns of an analytics point that requests and predictions' ends share.
 
-import { Blob, Double } from "./columns.ts";
+import { Blob, Double, maxIndexBytes } from "./columns.ts";
 import type { Kind, Outcome } from "./columns.ts";
 
 /** What each point tells. */
@@ -27,12 +27,15 @@ export interface Point {
   indexes: string[];
 }
 
+/** An index for some of a service's points; of a name that is too long, near enough. */
+export const indexFor = (service: string, which: string) => `${service}|${which}`.slice(-maxIndexBytes);
+
 const blobs = Object.keys(Blob).length;
 const doubles = Object.keys(Double).length;
 
 export function pointOf(
   kind: Kind,
-  { outcome, errorClass }: { outcome: Outcome; errorClass: string },
+  { outcome, errorClass }: { outcome: Outcome | ""; errorClass: string },
   cf: IncomingRequestCfProperties | undefined,
   told: Told,
 ): Point {

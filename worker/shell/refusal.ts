@@ -4,10 +4,12 @@ import { problem } from "./upstream.ts";
 import type { Trace } from "./upstream.ts";
 
 const titles: Record<number, string> = {
+  400: "Bad request",
   401: "Unauthorized",
   403: "Forbidden",
   404: "Not found",
   405: "Method not allowed",
+  413: "Content too large",
   415: "Unsupported media type",
   429: "Too many requests",
   503: "Unavailable",

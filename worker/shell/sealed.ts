@@ -34,8 +34,8 @@ export async function byPrediction(p: Passage): Promise<Response> {
   return fetched(p, leadingTo(p, asked, found));
 }
 
-/** Opens the seal of a poll; undefined if the poll can do without it. Throws a Refusal. */
-async function opened(p: Passage, id: string, sealed: string): Promise<Context | undefined> {
+/** Opens the seal of a prediction; undefined if what is asked can do without it. Throws a Refusal. */
+export async function opened(p: Passage, id: string, sealed: string): Promise<Context | undefined> {
   try {
     const context = await unseal(p.env, sealed, "prediction").catch((error: unknown) => {
       const other = error instanceof Refused && error.refusal === "purpose" && !p.route.cancel;

@@ -8,6 +8,7 @@ import { Action, Endpoint, Shape, Trap } from "./core.ts";
 import type { Core, Route } from "./core.ts";
 import { log } from "./env.ts";
 import type { Env } from "./env.ts";
+import { feedback } from "./feedback.ts";
 import type { Passage } from "./passage.ts";
 import { Refusal } from "./refusal.ts";
 import { logRequest, pathOf } from "./requestlog.ts";
@@ -96,6 +97,8 @@ function dispatch(p: Passage): Promise<Response> | Response {
       return followed(p, byVersion(p));
     case Action.webhook:
       return followed(p, relay(p));
+    case Action.feedback:
+      return followed(p, feedback(p));
     case Action.prediction:
       return byPrediction(p);
     case Action.at:
