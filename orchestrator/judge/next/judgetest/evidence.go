@@ -131,3 +131,17 @@ func scaled(grid []float64, f float64) []float64 {
 	}
 	return out
 }
+
+// spends returns γ of the t-th interval, from 0: first at once, the rest evenly over
+// the horizon's others.
+func spends(t int, first float64, horizon int) float64 {
+	switch {
+	case t == 0 && horizon <= 1:
+		return 1
+	case t == 0:
+		return first
+	case t < horizon:
+		return (1 - first) / float64(horizon-1)
+	}
+	return 0
+}
