@@ -20,14 +20,15 @@ func (x *session) judged(ctx context.Context, s rollout.State) (judge.Verdict, j
 		return judge.Verdict{}, judge.Evidence{}, err
 	}
 	now := x.app.clock.Now()
-	step := judge.Step{BasisPoints: s.Document.BasisPoints, Since: s.StepSince, Bake: time.Duration(s.Policy.Bake)}
+	step := judge.Step{BasisPoints: s.Document.BasisPoints, Since: s.StepSince, Bake: time.Duration(s.Policy.StepAt(s.Document.BasisPoints).Bake)}
 	if s.Phase == rollout.Running {
 		step.Deadline = s.Deadline
 	}
 	evidence := x.evidence(ctx, s, step, now)
+	rollback, promote := s.Policy.FormerLimits(s.Document.BasisPoints)
 	return method.Judge(judge.Input{
 		Now: now, Lag: time.Duration(s.Policy.Lag), Step: step, MinRequests: s.Policy.MinRequests,
-		Rollback: s.Policy.Rollback, Promote: s.Policy.Promote, Evidence: evidence, Memory: s.Memory,
+		Rollback: rollback, Promote: promote, Evidence: evidence, Memory: s.Memory,
 	}), evidence, ctx.Err()
 }
 

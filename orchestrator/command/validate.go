@@ -124,9 +124,12 @@ func validPolicy(name string, p policy.Policy) validation {
 func policyTitle(p policy.Policy) string {
 	steps := make([]string, len(p.Steps))
 	for i, step := range p.Steps {
-		steps[i] = document.FormatPercentage(step)
+		steps[i] = document.FormatPercentage(step.BasisPoints)
 	}
 	text := fmt.Sprintf("steps %s %%, %s each, deadline %s", strings.Join(steps, " → "), p.Bake, p.Deadline)
+	if p.Auto {
+		text = "steps by the traffic when a rollout starts"
+	}
 	if !p.Edge.IsEmpty() {
 		text += "; edge sets " + strings.Join(p.Edge.Fields(), ", ")
 	}

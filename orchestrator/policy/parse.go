@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/next"
 	"perch/shared/document"
 )
 
@@ -31,11 +31,10 @@ func Parse(text []byte) (Policy, error) {
 	if len(root.Content) > 0 {
 		r.policy(root.Content[0], &p)
 	}
-	if _, given := r.lines["deadline"]; !given {
-		p.Deadline = p.defaultDeadline()
-	}
 	if len(r.problems) == 0 {
-		r.check(p)
+		for _, problem := range p.Validate() {
+			r.conflict(problem)
+		}
 	}
 	if len(r.problems) > 0 {
 		return p, &Invalid{r.problems}
@@ -56,39 +55,95 @@ type field struct {
 }
 
 func (r *reader) policy(node *yaml.Node, p *Policy) {
+	steps := func() {}
 	r.mapping("", node, []field{
-		{"method", r.choice(&p.Method, MethodThresholds)},
-		{"steps", func(path string, value *yaml.Node) { p.Steps = r.steps(path, value) }},
+		{"method", func(path string, value *yaml.Node) {
+			p.Method = judge.Method(r.choice(path, value, string(judge.Evidence), string(judge.Thresholds)))
+		}},
+		{"steps", func(path string, value *yaml.Node) { steps = func() { r.steps(path, value, p) } }},
+		{"interval", r.duration(&p.Interval)},
 		{"look", r.duration(&p.Look)},
 		{"bake", r.duration(&p.Bake)},
 		{"window", r.duration(&p.Window)},
+		{"reference", r.duration(&p.Reference)},
+		{"history", r.duration(&p.History)},
+		{"cold_start", r.duration(&p.ColdStart)},
+		{"spread", r.duration(&p.Spread)},
 		{"lag", r.duration(&p.Lag)},
-		{"min_requests", func(path string, value *yaml.Node) { p.MinRequests = r.count(path, value) }},
-		{"unattended_after", r.duration(&p.UnattendedAfter)},
+		{"expire", r.duration(&p.Expire)},
+		{"holdback", func(path string, value *yaml.Node) { p.Holdback = r.basisPoints(path, value) }},
 		{"deadline", r.duration(&p.Deadline)},
-		{"on_inconclusive", r.choice(&p.OnInconclusive, InconclusiveHold, InconclusiveRollback)},
-		{"rollback", r.limits(&p.Rollback)},
-		{"promote", r.limits(&p.Promote)},
+		{"on_inconclusive", func(path string, value *yaml.Node) {
+			p.OnInconclusive = r.choice(path, value, InconclusiveHold, InconclusiveRollback)
+		}},
+		{"unattended_after", r.duration(&p.UnattendedAfter)},
+		{"min_requests", func(path string, value *yaml.Node) { p.MinRequests = r.count(path, value, 1_000_000_000) }},
+		{"failures", func(path string, value *yaml.Node) { p.Failures = int(r.count(path, value, 1_000)) }},
+		{"metrics", r.metrics(p.Limits, p.Limits, true)},
 		{"edge", r.edge(&p.Edge)},
+		{"rollback", r.moved("rollback")},
+		{"promote", r.moved("promote")},
 	})
+	steps() // the limits of a step are read over those of the policy
+	_, p.ownDeadline = r.lines["deadline"]
+	*p = p.Laid(p.Steps)
+	p.ownDeadline = p.ownDeadline && p.Auto
 }
 
-func (r *reader) limits(l *judge.Limits) func(string, *yaml.Node) {
-	return func(path string, node *yaml.Node) {
-		r.mapping(path, node, []field{
-			{"errors", r.limit(&l.Errors, r.percentage(&l.Errors.Absolute))},
-			{"latency_p95", r.limit(&l.LatencyP95, r.milliseconds(&l.LatencyP95.Absolute))},
-		})
+// steps reads a list of percentages or mappings, or auto.
+func (r *reader) steps(path string, list *yaml.Node, p *Policy) {
+	if p.Auto = list.Kind == yaml.ScalarNode && list.Value == "auto"; p.Auto {
+		return
+	}
+	if list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
+		r.add(list, path, "give auto or a list of percentages, such as [5, 20, 50, 100]")
+		return
+	}
+	p.Steps = make([]Step, len(list.Content))
+	for i, item := range list.Content {
+		r.step(stepPath(i), item, &p.Steps[i], p.Limits)
 	}
 }
 
-func (r *reader) limit(l *judge.Limit, absolute func(string, *yaml.Node)) func(string, *yaml.Node) {
-	return func(path string, node *yaml.Node) {
-		r.mapping(path, node, []field{
-			{"absolute", absolute},
-			{"relative", func(path string, value *yaml.Node) { l.Relative = r.number(path, value, 1, 1000) }},
-		})
+// stepPath names a step, from 0 on.
+func stepPath(i int) string { return fmt.Sprintf("steps[%d]", i) }
+
+// step reads a percentage, or a mapping of it and what is the step's own.
+func (r *reader) step(path string, node *yaml.Node, step *Step, limits judge.Limits) {
+	if node.Kind == yaml.AliasNode {
+		node = node.Alias
 	}
+	r.lines[path] = node.Line
+	if node.Kind == yaml.ScalarNode {
+		step.BasisPoints = r.basisPoints(path, node)
+		return
+	}
+	r.mapping(path, node, []field{
+		{"percentage", func(path string, value *yaml.Node) { step.BasisPoints = r.basisPoints(path, value) }},
+		{"bake", r.duration(&step.Bake)},
+		{"approve", func(path string, value *yaml.Node) { step.Approve = r.approval(path, value) }},
+		{"pause", r.duration(&step.Pause)},
+		{"metrics", func(path string, value *yaml.Node) {
+			step.Limits = judge.Limits{}
+			r.metrics(step.Limits, limits, false)(path, value)
+		}},
+	})
+	if node.Kind == yaml.MappingNode && r.lines[path+".percentage"] == 0 {
+		r.add(node, path, "has no percentage: write {percentage: 5, …}")
+	}
+}
+
+func (r *reader) approval(path string, value *yaml.Node) Approval {
+	switch value.Value {
+	case "true", string(ApproveAlso):
+		return ApproveAlso
+	case string(ApproveInstead):
+		return ApproveInstead
+	case "false":
+		return ApproveNone
+	}
+	r.add(value, path, fmt.Sprintf("%q is not allowed: give true, instead or false", value.Value))
+	return ApproveNone
 }
 
 // mapping reads the members of a YAML mapping and refuses all others.
@@ -142,13 +197,16 @@ func (r *reader) add(node *yaml.Node, path, problem string) {
 	r.problems = append(r.problems, fmt.Sprintf("line %d: %s: %s", node.Line, path, problem))
 }
 
-func (r *reader) choice(target *string, allowed ...string) func(string, *yaml.Node) {
-	return func(path string, value *yaml.Node) {
-		if !slices.Contains(allowed, value.Value) {
-			r.add(value, path, fmt.Sprintf("%q is not allowed: give %s", value.Value, strings.Join(allowed, " or ")))
-		}
-		*target = value.Value
+// choice returns one of the allowed values.
+func (r *reader) choice(path string, value *yaml.Node, allowed ...string) string {
+	if !slices.Contains(allowed, value.Value) {
+		r.add(value, path, fmt.Sprintf("%q is not allowed: give %s", value.Value, strings.Join(allowed, " or ")))
 	}
+	return value.Value
+}
+
+func (r *reader) truth(target *bool) func(string, *yaml.Node) {
+	return func(path string, value *yaml.Node) { *target = r.choice(path, value, "true", "false") == "true" }
 }
 
 func (r *reader) duration(target *Duration) func(string, *yaml.Node) {
@@ -161,26 +219,18 @@ func (r *reader) duration(target *Duration) func(string, *yaml.Node) {
 	}
 }
 
-func (r *reader) steps(path string, list *yaml.Node) []int {
-	if list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
-		r.add(list, path, "give a list of percentages, such as [5, 20, 50, 100]")
-		return nil
+func (r *reader) basisPoints(path string, value *yaml.Node) int {
+	basisPoints, err := document.ParsePercentage(value.Value)
+	if err != nil {
+		r.add(value, path, err.Error())
 	}
-	var steps []int
-	for _, item := range list.Content {
-		basisPoints, err := document.ParsePercentage(item.Value)
-		if err != nil {
-			r.add(item, path, err.Error())
-		}
-		steps = append(steps, basisPoints)
-	}
-	return steps
+	return basisPoints
 }
 
-func (r *reader) count(path string, value *yaml.Node) int64 {
+func (r *reader) count(path string, value *yaml.Node, most int64) int64 {
 	n, err := strconv.ParseInt(value.Value, 10, 64)
-	if err != nil || n < 1 || n > 1_000_000_000 {
-		r.add(value, path, fmt.Sprintf("%q is not allowed: give a whole number from 1 on", value.Value))
+	if err != nil || n < 1 || n > most {
+		r.add(value, path, fmt.Sprintf("%q is not allowed: give a whole number from 1 to %d", value.Value, most))
 	}
 	return n
 }
@@ -191,6 +241,15 @@ func (r *reader) number(path string, value *yaml.Node, least, most float64) floa
 		r.add(value, path, fmt.Sprintf("%q is not allowed: give a number from %g to %g", value.Value, least, most))
 	}
 	return n
+}
+
+// ratio reads a multiple of stable's value; 0 is no limit of this kind.
+func (r *reader) ratio(target *float64) func(string, *yaml.Node) {
+	return func(path string, value *yaml.Node) {
+		if *target = 0; value.Value != "0" {
+			*target = r.number(path, value, 1, 1000)
+		}
+	}
 }
 
 func (r *reader) percentage(target *float64) func(string, *yaml.Node) {

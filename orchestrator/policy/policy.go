@@ -3,14 +3,10 @@
 package policy
 
 import (
-	"fmt"
 	"time"
 
-	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/next"
 )
-
-// MethodThresholds names judge.Thresholds.
-const MethodThresholds = "thresholds"
 
 // What to do with the canary when the deadline passes without a verdict.
 const (
@@ -21,39 +17,47 @@ const (
 // Policy says how a rollout is stepped and judged. A rollout keeps the policy
 // that it was started with.
 type Policy struct {
-	Method          string       `json:"method"`
-	Steps           []int        `json:"steps_basis_points"` // rising, 1 to 10000
-	Look            Duration     `json:"look"`               // between two judgements of run
-	Bake            Duration     `json:"bake"`               // least time at each step
-	Window          Duration     `json:"window"`             // of the recent evidence
-	Lag             Duration     `json:"lag"`                // until a request can be seen in analytics
-	MinRequests     int64        `json:"min_requests"`       // rows per arm and window
-	UnattendedAfter Duration     `json:"unattended_after"`   // without a judgement, the edge drops the canary
-	Deadline        Duration     `json:"deadline"`           // of the whole rollout
+	Method judge.Method `json:"method"`
+	// Steps rise, and there is one at least. Where the last would be 100 %, it is
+	// what the holdback leaves.
+	Steps []Step `json:"steps"`
+	// Auto reports that steps are to be laid by the service's traffic. Steps are
+	// the default ones until Laid replaces them.
+	Auto            bool         `json:"auto,omitempty"`
+	Interval        Duration     `json:"interval"`         // of one count; whole seconds
+	Look            Duration     `json:"look"`             // between two judgements of run
+	Bake            Duration     `json:"bake"`             // least time at each step that gives none of its own
+	Window          Duration     `json:"window"`           // of the value that a rollback looks at
+	Reference       Duration     `json:"reference"`        // of the value that a promotion looks at
+	History         Duration     `json:"history"`          // of stable before the rollout
+	ColdStart       Duration     `json:"cold_start"`       // of each step, in which times are not judged
+	Spread          Duration     `json:"spread"`           // until a new percentage is everywhere
+	Lag             Duration     `json:"lag"`              // until a request can be seen in analytics
+	Expire          Duration     `json:"expire"`           // after which an open prediction counts as slower than all
+	Deadline        Duration     `json:"deadline"`         // of the whole rollout
+	UnattendedAfter Duration     `json:"unattended_after"` // without a judgement, the edge drops the canary
+	Holdback        int          `json:"holdback_basis_points"`
 	OnInconclusive  string       `json:"on_inconclusive"`
-	Rollback        judge.Limits `json:"rollback"`
-	Promote         judge.Limits `json:"promote"`
+	MinRequests     int64        `json:"min_requests"` // of thresholds: rows per arm and window
+	Failures        int          `json:"failures"`     // of thresholds: breaches in a row that roll back
+	Limits          judge.Limits `json:"limits"`
 	Edge            Edge         `json:"-"`
+
+	ownDeadline bool // Deadline was given, and stays when steps are laid
 }
 
 // Default is the policy where none is given.
 func Default() Policy {
 	p := Policy{
-		Method: MethodThresholds, Steps: []int{500, 2_000, 5_000, 10_000},
-		Look: Duration(time.Minute), Bake: Duration(15 * time.Minute), Window: Duration(5 * time.Minute),
-		Lag: Duration(time.Minute), MinRequests: 100, UnattendedAfter: Duration(time.Hour),
-		OnInconclusive: InconclusiveHold,
-		Rollback:       judge.Limits{Errors: judge.Limit{Absolute: 0.01, Relative: 1.5}, LatencyP95: judge.Limit{Relative: 1.5}},
-		Promote:        judge.Limits{Errors: judge.Limit{Absolute: 0.005, Relative: 1.2}, LatencyP95: judge.Limit{Relative: 1.2}},
+		Method: judge.Evidence, Steps: []Step{{BasisPoints: 500}, {BasisPoints: 2_000}, {BasisPoints: 5_000}, {BasisPoints: allTraffic}},
+		Interval: Duration(time.Minute), Look: Duration(time.Minute), Bake: Duration(15 * time.Minute),
+		Window: Duration(5 * time.Minute), Reference: Duration(15 * time.Minute), History: Duration(time.Hour),
+		ColdStart: Duration(2 * time.Minute), Spread: Duration(2 * time.Minute), Lag: Duration(time.Minute), Expire: Duration(5 * time.Minute),
+		UnattendedAfter: Duration(time.Hour), OnInconclusive: InconclusiveHold,
+		MinRequests: 100, Failures: 3, Limits: defaultLimits(),
 	}
-	p.Deadline = p.defaultDeadline()
+	p.Deadline = p.DefaultDeadline()
 	return p
-}
-
-// defaultDeadline is twice the sum of the bake times, or more where the lag
-// outweighs them.
-func (p Policy) defaultDeadline() Duration {
-	return max(2*p.Bake, p.Bake+2*p.Lag) * Duration(len(p.Steps))
 }
 
 // Horizon is how far ahead each judgement sets the dead man's switch: the
@@ -62,40 +66,22 @@ func (p Policy) Horizon() time.Duration {
 	return max(time.Duration(p.UnattendedAfter), 3*time.Duration(p.Look))
 }
 
-// Judge returns the method that the policy names.
-func (p Policy) Judge() (judge.Method, error) {
-	if p.Method != MethodThresholds {
-		return nil, fmt.Errorf("method %q is not known: give %s", p.Method, MethodThresholds)
-	}
-	return judge.Thresholds{}, nil
-}
+// alpha is the chance of a false rollback that a family of metrics is granted.
+const alpha = 0.05
 
-// NextStep returns the first step above a percentage, both in basis points; ok
-// is false past the last one.
-func (p Policy) NextStep(basisPoints int) (next int, ok bool) {
-	for _, step := range p.Steps {
-		if step > basisPoints {
-			return step, true
-		}
+// Settings say how a percentage, in basis points, is judged: as its step says
+// where that has limits of its own.
+func (p Policy) Settings(basisPoints int) judge.Settings {
+	return judge.Settings{
+		Method: p.Method, Interval: time.Duration(p.Interval), Recent: time.Duration(p.Window), Reference: time.Duration(p.Reference),
+		History: time.Duration(p.History), ColdStart: time.Duration(p.ColdStart), Spread: time.Duration(p.Spread),
+		Horizon: time.Duration(p.Deadline), Alpha: alpha, Limits: p.limits(p.StepAt(basisPoints)),
+		MinRequests: p.MinRequests, Failures: p.Failures,
 	}
-	return 0, false
-}
-
-// StepNumber returns how many of the steps a percentage has reached, 0 to len(Steps).
-func (p Policy) StepNumber(basisPoints int) int {
-	n := 0
-	for _, step := range p.Steps {
-		if step <= basisPoints {
-			n++
-		}
-	}
-	return n
 }
 
 // Duration is a time.Duration that is written as text, such as "15m".
 type Duration time.Duration
-
-func (d Duration) String() string { return judge.FormatDuration(time.Duration(d)) }
 
 // MarshalText implements encoding.TextMarshaler, exactly.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }

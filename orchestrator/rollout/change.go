@@ -58,7 +58,7 @@ func Start(n New, by By) (State, error) {
 	s := State{Schema: schema, Phase: Running, Document: Document{configured}, Policy: n.Policy, ForeignAliases: n.ForeignAliases}
 	s.StartedAt = stamp(by.Now)
 	s.Deadline = s.StartedAt.Add(time.Duration(n.Policy.Deadline))
-	s = s.change(by, ActionStart, n.Policy.Steps[0], fmt.Sprintf("started with stable %s and canary %s", n.Stable, n.Canary), nil)
+	s = s.change(by, ActionStart, n.Policy.Steps[0].BasisPoints, fmt.Sprintf("started with stable %s and canary %s", n.Stable, n.Canary), nil)
 	return s.renew(by.Now), d.Validate()
 }
 
@@ -142,7 +142,7 @@ func (s State) Resume(by By) (State, error) {
 	}
 	at := s.Document.BasisPoints
 	if at == 0 {
-		at = s.Policy.Steps[0]
+		at = s.Policy.Steps[0].BasisPoints
 	}
 	s = s.change(by, ActionResume, at, "resumed; the bake and the deadline start anew", nil)
 	s.Phase, s.Deadline = Running, s.StepSince.Add(time.Duration(s.Policy.Deadline))

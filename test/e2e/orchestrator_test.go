@@ -36,15 +36,19 @@ const bake = 3 * time.Second
 var policy = policyOf(bake, time.Second, 20)
 
 func policyOf(bake, lag time.Duration, minRequests int) string {
-	return fmt.Sprintf(`look: 200ms
+	return fmt.Sprintf(`method: thresholds
+interval: 1s
+look: 200ms
 bake: %s
 window: %s
+history: 1m
+cold_start: 0s
+spread: 0s
 lag: %s
 min_requests: %d
 unattended_after: 60s
 deadline: 120s
-rollback: {latency_p95: {absolute: 3s, relative: 20}}
-promote: {latency_p95: {absolute: 2s, relative: 15}}
+metrics: {latency_p95: {rollback: {absolute: 3s, relative: 20}, promote: {absolute: 2s, relative: 15}}}
 `, bake, bake, lag, minRequests)
 }
 
