@@ -64,6 +64,9 @@ func (s Service) HaltKey() string { return "halt:" + s.key() }
 // StateKey is the KV key of the orchestrator's state.
 func (s Service) StateKey() string { return "state:" + s.key() }
 
+// JudgeKey is the KV key of what the judge keeps of the rollout.
+func (s Service) JudgeKey() string { return "judge:" + s.key() }
+
 // HistoryPrefix begins the KV keys of the service's history.
 func (s Service) HistoryPrefix() string { return "history:" + s.key() + ":" }
 

@@ -25,6 +25,7 @@ func TestService(t *testing.T) {
 			require.Equal(t, "rollout:"+test.key, s.RolloutKey())
 			require.Equal(t, "halt:"+test.key, s.HaltKey())
 			require.Equal(t, "state:"+test.key, s.StateKey())
+			require.Equal(t, "judge:"+test.key, s.JudgeKey())
 			require.Equal(t, "history:"+test.key+":", s.HistoryPrefix())
 			again, err := ParseService(s.String())
 			require.NoError(t, err)
