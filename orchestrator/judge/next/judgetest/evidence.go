@@ -97,8 +97,8 @@ func shifted(kc, nc, ks, ns, ps, c float64, grid []float64) []float64 {
 // medianRatio is the median of a χ² with one degree of freedom.
 const medianRatio = 0.455
 
-// noise returns c of successive logarithms y with variances v; missing ones are NaN.
-func noise(y, v []float64) float64 {
+// plainNoise returns c of successive logarithms y with variances v; missing ones are NaN.
+func plainNoise(y, v []float64) float64 {
 	var ratios, variances []float64
 	for i := 1; i < len(y); i++ {
 		if math.IsNaN(y[i]) || math.IsNaN(y[i-1]) {
