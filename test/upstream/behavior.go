@@ -42,15 +42,21 @@ func (l Latency) validate() error {
 
 // Behavior says how fast and how well a version or a plain model server answers. The four rates are shares of all
 // requests, each in [0,1] and at most 1 together.
+//
+// FirstToken is the time from when the model runs to a prediction's first token, at most all of the run; 0 spreads the
+// tokens evenly. A plain model server's stream has it between the response headers, which come after Latency, and the
+// first event.
 type Behavior struct {
-	Latency     Latency `json:"latency"`      // time the model runs
-	Queue       Latency `json:"queue"`        // time a prediction waits before it runs
-	ResetRate   float64 `json:"reset_rate"`   // connection closed without an answer
-	ErrorRate   float64 `json:"error_rate"`   // answered with ErrorStatus
-	ErrorStatus int     `json:"error_status"` // 500 to 599; 0 means 500
-	RejectRate  float64 `json:"reject_rate"`  // answered with 422
-	FailedRate  float64 `json:"failed_rate"`  // prediction ends as failed; a plain model server answers 500
-	OutputBytes int     `json:"output_bytes"` // a prediction's output is padded to this many bytes
+	Latency      Latency `json:"latency"`       // time the model runs
+	Queue        Latency `json:"queue"`         // time a prediction waits before it runs
+	FirstToken   Latency `json:"first_token"`   // of a stream: see below
+	ResetRate    float64 `json:"reset_rate"`    // connection closed without an answer
+	ErrorRate    float64 `json:"error_rate"`    // answered with ErrorStatus
+	ErrorStatus  int     `json:"error_status"`  // 500 to 599; 0 means 500
+	RejectRate   float64 `json:"reject_rate"`   // answered with 422
+	FailedRate   float64 `json:"failed_rate"`   // prediction ends as failed; a plain model server answers 500
+	FailingUsers float64 `json:"failing_users"` // share of users, by x-user-id, whose every call is answered with ErrorStatus, in [0,1]; the same users everywhere
+	OutputBytes  int     `json:"output_bytes"`  // a prediction's output is padded to this many bytes
 }
 
 func (b Behavior) validate() error {
@@ -59,6 +65,9 @@ func (b Behavior) validate() error {
 	}
 	if err := b.Queue.validate(); err != nil {
 		return fmt.Errorf("queue: %w", err)
+	}
+	if err := b.FirstToken.validate(); err != nil {
+		return fmt.Errorf("first_token: %w", err)
 	}
 	sum := 0.0
 	for _, rate := range []float64{b.ResetRate, b.ErrorRate, b.RejectRate, b.FailedRate} {
@@ -69,6 +78,9 @@ func (b Behavior) validate() error {
 	}
 	if sum > 1+1e-9 {
 		return fmt.Errorf("rates add up to %v, use at most 1", sum)
+	}
+	if !(b.FailingUsers >= 0 && b.FailingUsers <= 1) {
+		return fmt.Errorf("failing_users is %v, use 0 to 1", b.FailingUsers)
 	}
 	if b.ErrorStatus != 0 && (b.ErrorStatus < 500 || b.ErrorStatus > 599) {
 		return fmt.Errorf("error_status is %d, use 500 to 599", b.ErrorStatus)
@@ -101,6 +113,7 @@ type fate struct {
 	outcome     outcome
 	status      int // of outcomeError
 	queue, run  time.Duration
+	firstToken  time.Duration
 	outputBytes int
 	ending      FaultName // one in the prediction's life, or empty
 }
@@ -110,29 +123,47 @@ type actor struct {
 	mu       sync.Mutex
 	behavior Behavior
 	random   *rand.Rand
+	tokens   *rand.Rand // of first tokens alone
 }
 
 // newActor seeds by name too, so that traffic on one actor does not change what another draws.
 func newActor(seed uint64, name string, b Behavior) *actor {
 	h := fnv.New64a()
 	h.Write([]byte(name))
-	return &actor{behavior: b, random: rand.New(rand.NewPCG(seed, h.Sum64()))}
+	name64 := h.Sum64()
+	return &actor{behavior: b, random: rand.New(rand.NewPCG(seed, name64)), tokens: rand.New(rand.NewPCG(^seed, name64))}
 }
 
 // draw takes the same number of random values whatever the behavior is, so that a change of one rate leaves the
-// latencies of a seeded run as they were.
-func (a *actor) draw() fate {
+// latencies of a seeded run as they were. The user may be "".
+func (a *actor) draw(user string) fate {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	share, queue, run := a.random.Float64(), a.random.NormFloat64(), a.random.NormFloat64()
 	b := a.behavior
+	outcome := b.outcomeAt(share)
+	if b.fails(user) {
+		outcome = outcomeError
+	}
 	return fate{
-		outcome:     b.outcomeAt(share),
+		outcome:     outcome,
 		status:      b.errorStatus(),
 		queue:       b.Queue.at(queue),
 		run:         b.Latency.at(run),
+		firstToken:  b.FirstToken.at(a.tokens.NormFloat64()),
 		outputBytes: b.OutputBytes,
 	}
+}
+
+// fails tells whether the user is one of those whose every call fails.
+func (b Behavior) fails(user string) bool {
+	if b.FailingUsers == 0 || user == "" {
+		return false
+	}
+	h := fnv.New64a()
+	h.Write([]byte(user))
+	share := rand.New(rand.NewPCG(h.Sum64(), 0)).Float64() // names that differ in their last letter alone are far apart
+	return share < b.FailingUsers
 }
 
 func (b Behavior) outcomeAt(share float64) outcome {

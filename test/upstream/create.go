@@ -64,7 +64,7 @@ func (s *Server) create(x *exchange, wantsVersion bool, resolve func(createBody)
 		x.fail(bad)
 		return
 	}
-	f := t.version.draw()
+	f := t.version.draw(x.r.Header.Get("x-user-id"))
 	if !s.strike(x, CallCreate, t.targets()...) {
 		return
 	}

@@ -10,8 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-// tokenAt spreads the tokens evenly over the run: the last one comes with its end.
+// tokenAt spreads the tokens evenly over the run, or over what of it is left behind the first one: the last one comes
+// with its end.
 func (p *prediction) tokenAt(i, of int) time.Time {
+	if p.firstToken > 0 {
+		return p.begins.Add(p.firstToken + (p.run-p.firstToken)*time.Duration(i)/time.Duration(max(1, of-1)))
+	}
 	return p.begins.Add(p.run * time.Duration(i+1) / time.Duration(of))
 }
 

@@ -55,7 +55,7 @@ func (s *Server) servePlain(x *exchange, name string) {
 		x.w.gone = true
 		return
 	}
-	f := m.draw()
+	f := m.draw(x.r.Header.Get("x-user-id"))
 	if !s.strike(x, CallPlain, "http:"+name, everyTarget) {
 		return
 	}
@@ -69,6 +69,7 @@ func (s *Server) servePlain(x *exchange, name string) {
 		x.fail(bad)
 		return
 	}
+	wish.first = f.firstToken
 	path := strings.TrimPrefix(x.r.URL.EscapedPath(), "/http/"+name)
 	wish.serve(s, x, plainAnswer{
 		Model: name, Method: x.r.Method, Path: path, Query: x.r.URL.RawQuery, Bytes: n, SHA256: sum,
@@ -87,6 +88,7 @@ type plainWish struct {
 	status, bytes, events int
 	headers               []string // Name:value
 	gap                   time.Duration
+	first                 time.Duration // until the first event
 }
 
 func parsePlainWish(r *http.Request) (plainWish, error) {
@@ -151,6 +153,9 @@ func (w plainWish) serveBytes(x *exchange) {
 func (w plainWish) serveEvents(s *Server, x *exchange, a plainAnswer) {
 	breaks := x.streamBreak(w.events/2, 0)
 	openStream(x.w)
+	if !x.wait(w.first) {
+		return
+	}
 	for i := range w.events {
 		if i > 0 && !x.wait(w.gap) {
 			return

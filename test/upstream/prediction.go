@@ -37,7 +37,8 @@ type prediction struct {
 	created    time.Time
 	deadline   time.Time // zero without Cancel-After
 	run        time.Duration
-	begins     time.Time // when it starts, unless it ends before
+	firstToken time.Duration // after begins; 0: as the tokens are spread
+	begins     time.Time     // when it starts, unless it ends before
 
 	mu      sync.Mutex
 	ends    time.Time
@@ -47,7 +48,7 @@ type prediction struct {
 
 // plan decides when and how p ends.
 func (p *prediction) plan(f fate) {
-	p.run = f.run
+	p.run, p.firstToken = f.run, min(f.firstToken, f.run)
 	p.begins = p.created.Add(f.queue)
 	p.ends = p.begins.Add(f.run)
 	p.outcome = statusSucceeded

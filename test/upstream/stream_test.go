@@ -161,3 +161,27 @@ func TestStreamsOfAnotherHost(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(got.body), "event: done")
 }
+
+// TestFirstToken: a stream can begin late while its answer, and its end, come as they would.
+func TestFirstToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := demo(t)
+		late := Behavior{Latency: Fixed(10 * time.Second), FirstToken: Fixed(6 * time.Second)}
+		require.NoError(t, s.SetBehavior(chatStable, late))
+		require.NoError(t, s.SetHTTPBehavior("qwen-stable", late))
+		began := time.Now()
+		created := ask(s, "POST", "/v1/predictions", `{"input":{"prompt":"a b"},"version":"`+chatStable+`"}`).object(t)
+		look := func(at int) any {
+			time.Sleep(time.Until(began.Add(time.Duration(at) * time.Second)))
+			return ask(s, "GET", "/v1/predictions/"+created["id"].(string), "").object(t)["output"]
+		}
+		require.Nil(t, look(5))
+		require.Len(t, look(6), 1)
+		require.Len(t, look(8), 2)
+		require.Len(t, look(10), 3)
+
+		began = time.Now()
+		got := ask(s, "GET", "/http/qwen-stable/?sse=2&gap_ms=1000", "")
+		require.Equal(t, 17*time.Second, time.Since(began), "the run, the first token and the gap: %s", got.body)
+	})
+}

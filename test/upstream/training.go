@@ -81,7 +81,7 @@ func (s *Server) createTraining(x *exchange) {
 		x.fail(bad)
 		return
 	}
-	f := v.draw()
+	f := v.draw(x.r.Header.Get("x-user-id"))
 	if f.outcome == outcomeReset {
 		x.reset()
 	}
