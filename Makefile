@@ -30,6 +30,10 @@ bench: .build/perch.wasm $(modules) ## CPU a request and memory, beside hand-wri
 soak: $(bundle) orchestrator ## slow proofs: crowds with traps, bodies of 100 MB, every outcome counted; four minutes
 	go run ./test/soak
 
+.PHONY: proof
+proof: ## the judge against simulations and a second implementation: many more runs than the tests make; half an hour
+	go test -v -timeout 2h $$(go list ./orchestrator/judge/... | grep judgetest) -proof
+
 FUZZTIME ?= 2m
 .PHONY: fuzz
 fuzz: ## all fuzz targets, one after the other; FUZZTIME=2m for each
