@@ -1,4 +1,4 @@
-// Package load sends traffic to a model service as its users would, and counts what became of it on each side of a
+// Package load sends traffic to model services as their users would, and counts what became of it on each side of a
 // rollout.
 package load
 
@@ -17,10 +17,12 @@ type Options struct {
 	Service       Service
 	Users         int           // size of the population: x-user-id is user-0 to user-<Users-1>, in turn
 	RatePerSecond float64       // requests a second, whatever the answers are like (open loop)
-	MaxInFlight   int           // at most so many requests at once; one due beyond them is skipped, not delayed
+	MaxInFlight   int           // at most so many calls at once, each with all that follows its answer; one due beyond them is skipped, not delayed
 	Total         int           // stop after so many due requests; 0 goes on until the context ends
-	Timeout       time.Duration // of one request, body included; 0 means 30 s
+	Timeout       time.Duration // of one call, all that follows its answer included; 0 means 30 s
 }
+
+const mostPerSecond = 100_000
 
 // Generate sends traffic until ctx ends or Total is reached, waits for the last answers and returns the result. It
 // refuses impossible options.
@@ -38,8 +40,10 @@ type Generator struct {
 	client  *http.Client
 	slots   chan struct{}
 
-	mu     sync.Mutex
-	result Result
+	mu      sync.Mutex
+	result  Result
+	rate    float64       // requests a second; 0: none
+	changed chan struct{} // closed when the rate changes
 }
 
 // New checks the options. Run sends the traffic.
@@ -49,11 +53,11 @@ func New(o Options) (*Generator, error) {
 	}
 	switch {
 	case o.Service.New == nil || o.Service.Check == nil:
-		return nil, fmt.Errorf("generate load: no service, use Model, Deployment, Version or Plain")
+		return nil, fmt.Errorf("generate load: no service, use Model, Deployment, Version, Polled, Streamed, Plain or Events")
 	case o.Users < 1:
 		return nil, fmt.Errorf("generate load: users is %d, use at least 1", o.Users)
-	case !(o.RatePerSecond > 0 && o.RatePerSecond <= 100_000):
-		return nil, fmt.Errorf("generate load: rate is %v a second, use more than 0 and at most 100000", o.RatePerSecond)
+	case !(o.RatePerSecond > 0 && o.RatePerSecond <= mostPerSecond):
+		return nil, fmt.Errorf("generate load: rate is %v a second, use more than 0 and at most %d", o.RatePerSecond, mostPerSecond)
 	case o.MaxInFlight < 1:
 		return nil, fmt.Errorf("generate load: max in flight is %d, use at least 1", o.MaxInFlight)
 	case o.Total < 0:
@@ -65,9 +69,11 @@ func New(o Options) (*Generator, error) {
 	transport.MaxIdleConns, transport.MaxIdleConnsPerHost = o.MaxInFlight, o.MaxInFlight
 	return &Generator{
 		options: o,
-		client:  &http.Client{Transport: transport, Timeout: o.Timeout, CheckRedirect: noRedirect},
+		client:  &http.Client{Transport: transport, CheckRedirect: noRedirect},
 		slots:   make(chan struct{}, o.MaxInFlight),
 		result:  Result{Arms: map[string]Arm{}},
+		rate:    o.RatePerSecond,
+		changed: make(chan struct{}),
 	}, nil
 }
 
@@ -80,9 +86,12 @@ func (g *Generator) Run(ctx context.Context) *Result {
 	g.result.Began = began
 	g.mu.Unlock()
 	var running sync.WaitGroup
+	due := began
 	for n := 0; g.options.Total == 0 || n < g.options.Total; n++ {
-		due := began.Add(time.Duration(float64(n) / g.options.RatePerSecond * float64(time.Second)))
-		if !sleepUntil(ctx, due) {
+		if n > 0 {
+			due = g.awaitNext(ctx, due)
+		}
+		if ctx.Err() != nil {
 			break
 		}
 		select {
@@ -96,32 +105,58 @@ func (g *Generator) Run(ctx context.Context) *Result {
 			g.skip()
 		}
 	}
-	running.Wait()
+	running.Wait() // each call ends within its timeout
 	g.client.CloseIdleConnections()
 	return g.Snapshot()
 }
 
-// sleepUntil returns false when ctx ended before.
-func sleepUntil(ctx context.Context, due time.Time) bool {
-	if ctx.Err() != nil {
-		return false
+// SetRate changes the requests a second from now on, between 0 and 100000; at 0 no traffic comes until it is changed
+// again.
+func (g *Generator) SetRate(perSecond float64) error {
+	if !(perSecond >= 0 && perSecond <= mostPerSecond) {
+		return fmt.Errorf("set rate of load: %v a second, use 0 to %d", perSecond, mostPerSecond)
 	}
-	d := time.Until(due)
-	if d <= 0 {
-		return true
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rate = perSecond
+	close(g.changed)
+	g.changed = make(chan struct{})
+	return nil
+}
+
+// awaitNext waits until the request after the one that was due at last is, and returns when that was. What was not sent
+// while the rate was 0 is not made up for. It returns early when ctx ends.
+func (g *Generator) awaitNext(ctx context.Context, last time.Time) time.Time {
+	for {
+		g.mu.Lock()
+		rate, changed := g.rate, g.changed
+		g.mu.Unlock()
+		due, timer := last, (<-chan time.Time)(nil)
+		if rate > 0 {
+			due = last.Add(time.Duration(float64(time.Second) / rate))
+			wait := time.Until(due)
+			if wait <= 0 {
+				return due
+			}
+			timer = time.After(wait)
+		}
+		select {
+		case <-timer:
+			return due
+		case <-ctx.Done():
+			return due
+		case <-changed:
+			if rate == 0 {
+				last = time.Now()
+			}
+		}
 	}
 }
 
-// call sends request n and counts its answer.
+// call sends request n, goes on from its answer, and counts what became of it.
 func (g *Generator) call(ctx context.Context, n int) {
+	ctx, cancel := context.WithTimeout(ctx, g.options.Timeout)
+	defer cancel()
 	c := call{sent: time.Now(), variant: NoVariant, servedBy: NoVariant}
 	c.err = g.exchange(ctx, n, &c)
 	c.answered = time.Now()
@@ -133,8 +168,12 @@ func (g *Generator) exchange(ctx context.Context, n int, c *call) error {
 	if err != nil {
 		return fmt.Errorf("make request %d: %w", n, err)
 	}
-	request.Header.Set("x-user-id", "user-"+strconv.Itoa(n%g.options.Users))
-	answer, err := g.client.Do(request)
+	user := "user-" + strconv.Itoa(n%g.options.Users)
+	send := func(r *http.Request) (*http.Response, error) {
+		r.Header.Set("x-user-id", user)
+		return g.client.Do(r)
+	}
+	answer, err := send(request)
 	if err != nil {
 		return err
 	}
@@ -146,7 +185,10 @@ func (g *Generator) exchange(ctx context.Context, n int, c *call) error {
 	if err != nil {
 		return fmt.Errorf("read answer: %w", err)
 	}
-	return g.options.Service.Check(answer.StatusCode, body)
+	if err := g.options.Service.Check(answer.StatusCode, body); err != nil || g.options.Service.Follow == nil {
+		return err
+	}
+	return g.options.Service.Follow(ctx, send, body)
 }
 
 func headerOr(h http.Header, name string) string {
