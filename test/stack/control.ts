@@ -81,7 +81,7 @@ export class Control {
   private setKv(update: Record<string, unknown>): void {
     const { faults } = this.store;
     for (const [name, value] of Object.entries(update)) {
-      if ((name === "reads" || name === "writes") && isMode(value)) faults[name] = value;
+      if ((name === "reads" || name === "writes" || name === "api") && isMode(value)) faults[name] = value;
       else if (name === "trip" && (value === null || isTrip(value))) faults.trip = value === null ? null : { ...value };
       else throw new Error(`set kv ${name}: ${JSON.stringify(value)} is not allowed`);
     }

@@ -144,17 +144,18 @@ export interface Trip {
   then: "error" | "hang";
 }
 
-/** Faults on demand, for the worker's reads and for the writes of the REST API. */
+/** Faults on demand, for the worker's reads, for the writes of the REST API, and for all of its calls. */
 export interface Faults {
   reads: Mode;
   writes: Mode;
+  api: Mode;
   trip: Trip | null;
 }
 
 /** All namespaces of the account. */
 export class Store {
   readonly namespaces = new Map<string, Namespace>();
-  readonly faults: Faults = { reads: "ok", writes: "ok", trip: null };
+  readonly faults: Faults = { reads: "ok", writes: "ok", api: "ok", trip: null };
   private readonly timeScale: number;
 
   constructor(timeScale: number) {

@@ -197,10 +197,11 @@ func (s *Stack) Flush(ctx context.Context) (points int, err error) {
 	return answer.Points, err
 }
 
-// KVUpdate sets how the worker's reads and the API's writes end: "ok", "error" or "hang"; "" leaves it.
+// KVUpdate sets how calls of KV end: "ok", "error" or "hang"; "" leaves it.
 type KVUpdate struct {
-	Reads  string `json:"reads,omitempty"`
-	Writes string `json:"writes,omitempty"`
+	Reads  string `json:"reads,omitempty"`  // the worker's
+	Writes string `json:"writes,omitempty"` // the API's
+	API    string `json:"api,omitempty"`    // all of the API's, reads and lists too
 }
 
 // SetKV makes KV fail or recover.

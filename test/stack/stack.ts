@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Analytics, type PostedPoint } from "./analytics.ts";
 import { analyticsRest } from "./analytics_rest.ts";
-import { account, Calls, handleApi, type Routes } from "./api.ts";
+import { account, Calls, handleApi, sendError, type Handler, type Routes } from "./api.ts";
 import { readBundle } from "./bundle.ts";
 import { CacheStore } from "./cache.ts";
 import { Control } from "./control.ts";
@@ -30,6 +30,16 @@ export interface Ready {
   token: string;
   namespace: string;
   dataset: string;
+}
+
+/** Answers as `handle` does, unless all of KV's REST API is to fail. */
+function unlessAway(store: Store, handle: Handler): Handler {
+  return (request, response) => {
+    const { api } = store.faults;
+    if (api === "ok") return handle(request, response);
+    if (api === "error") sendError(response, 503, 10001, "service unavailable");
+    // "hang" leaves the client waiting.
+  };
 }
 
 type Listener = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
@@ -68,7 +78,7 @@ export class Stack {
     };
     const routes: Routes = {
       accounts: [
-        { prefix: ["storage", "kv", "namespaces"], permission: "kv", handle: kvRest(store) },
+        { prefix: ["storage", "kv", "namespaces"], permission: "kv", handle: unlessAway(store, kvRest(store)) },
         { prefix: ["analytics_engine", "sql"], permission: "analytics", handle: analyticsRest(analytics) },
         {
           prefix: ["workers", "scripts"],

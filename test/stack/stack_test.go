@@ -2,15 +2,18 @@ package stack_test
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -190,6 +193,105 @@ func TestTrip(t *testing.T) {
 	require.Equal(t, map[string]string{"first": "v", "second": "v"}, values)
 	require.NoError(t, s.Trip(t.Context(), nil))
 	require.NoError(t, put(s, client, "third", "v"))
+}
+
+// TestKVAway: all of the API's calls of KV fail while the worker still reads, until it comes back.
+func TestKVAway(t *testing.T) {
+	s := start(t, stack.Options{TimeScale: 1000})
+	client := kv.NewNamespaceService(clientOptions(s, s.Token)...)
+	require.NoError(t, put(s, client, "key", "v"))
+	require.NoError(t, s.SetKV(t.Context(), stack.KVUpdate{API: "error"}))
+	_, err := get(s, client, "key")
+	status, _ := statusOf(t, err)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Error(t, put(s, client, "key", "w"))
+	response, err := http.Get(s.Places[0].URL + "/kv?key=key")
+	require.NoError(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.JSONEq(t, `{"key":"v"}`, string(text))
+
+	require.NoError(t, s.SetKV(t.Context(), stack.KVUpdate{API: "hang"}))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = ask(ctx, s, http.MethodGet, "/storage/kv/namespaces/"+s.Namespace+"/keys", "")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, s.SetKV(t.Context(), stack.KVUpdate{API: "ok"}))
+	value, err := get(s, client, "key")
+	require.NoError(t, err)
+	require.Equal(t, "v", value, "nothing was written meanwhile")
+	require.ErrorContains(t, s.SetKV(t.Context(), stack.KVUpdate{API: "slow"}), "set kv api")
+}
+
+// ask sends a request to the API and returns what it answers.
+func ask(ctx context.Context, s *stack.Stack, method, path, body string) (string, error) {
+	request, err := http.NewRequestWithContext(ctx, method, s.API+"/accounts/"+s.Account+path, strings.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	request.Header.Set("authorization", "Bearer "+s.Token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	return string(text), err
+}
+
+// TestSamplingAndLag: what the options say holds for what the worker writes: each index keeps about one row in ten,
+// which stand for all points, once they are old enough.
+func TestSamplingAndLag(t *testing.T) {
+	const sample, lag, each = 10, 1500 * time.Millisecond, 1_000
+	s := start(t, stack.Options{Sample: sample, LagMS: int(lag.Milliseconds())})
+	began := time.Now()
+	for range each / 25 {
+		for _, index := range []string{"large", "small"} {
+			write := fmt.Sprintf(`{"count":25,"point":{"indexes":[%q],"blobs":["x"],"doubles":[1]}}`, index)
+			response, err := http.Get(s.Places[0].URL + "/points?write=" + url.QueryEscape(write))
+			require.NoError(t, err)
+			response.Body.Close()
+			require.Equal(t, http.StatusOK, response.StatusCode)
+		}
+	}
+	require.Eventually(t, func() bool {
+		points, err := s.Flush(t.Context())
+		require.NoError(t, err)
+		return points == 2*each
+	}, 10*time.Second, 10*time.Millisecond)
+	written := time.Now()
+	type row struct {
+		Index        string
+		Rows, Weight string
+	}
+	query := func() []row {
+		text, err := ask(t.Context(), s, http.MethodPost, "/analytics_engine/sql",
+			"SELECT index1 AS index, count() AS rows, sum(_sample_interval) AS weight FROM "+s.Dataset+" GROUP BY index ORDER BY index")
+		require.NoError(t, err)
+		if strings.HasPrefix(text, "unable to find type of column") {
+			return nil // as for a data set without rows
+		}
+		var answer struct{ Data []row }
+		require.NoError(t, json.Unmarshal([]byte(text), &answer), text)
+		return answer.Data
+	}
+	var rows []row
+	require.Eventually(t, func() bool {
+		asked := time.Now()
+		rows = query()
+		if time.Since(began) < lag {
+			require.Empty(t, rows, "points are seen before their time")
+		}
+		return asked.Sub(written) > lag
+	}, 10*time.Second, 20*time.Millisecond)
+	require.Len(t, rows, 2)
+	for _, r := range rows {
+		n, err := strconv.Atoi(r.Rows)
+		require.NoError(t, err)
+		require.InDelta(t, each/sample, n, 5*math.Sqrt(each*0.1*0.9), r.Index)
+		require.Equal(t, strconv.Itoa(sample*n), r.Weight, r.Index)
+	}
 }
 
 func TestWorkerSeesNoFreshKVWithinCacheTTL(t *testing.T) {
