@@ -47,7 +47,7 @@ func (q Query) FeedbackSQL() string {
 // ratedSQL makes one row of each answer that was rated.
 func (q Query) ratedSQL() string {
 	first := fmt.Sprintf("if(slot > 0, slot, %d)", never)
-	return fmt.Sprintf("SELECT service, rated, argMax(assigned, tells) AS variant, argMax(cause, tells) AS reason, argMax(run, tells) AS rollout, "+
+	return fmt.Sprintf("SELECT service, rated, argMax(assigned, tells) AS variant, argMax(cause, tells) AS reason, argMax(drawn, tells) AS rollout, "+
 		"argMax(served, tells) AS answered, max(tells) AS told, min(%s) AS rated_in, argMin(last_score, %s) AS score, "+
 		"argMin(weight, %s) AS rating_weight, max(if(slot = 0, weight, 1)) AS request_weight FROM (%s) GROUP BY service, rated",
 		first, first, first, q.ratingsSQL())
@@ -56,8 +56,8 @@ func (q Query) ratedSQL() string {
 // ratingsSQL makes one row of an answer's request, and one of its ratings in each
 // interval.
 func (q Query) ratingsSQL() string {
-	return fmt.Sprintf("SELECT service, rated, slot, argMax(arm, telling) AS assigned, argMax(why, telling) AS cause, argMax(release, telling) AS run, "+
-		"argMax(own, telling) AS served, max(telling) AS tells, max(sampled) AS weight, argMax(rating, second) AS last_score FROM (%s) "+
+	return fmt.Sprintf("SELECT service, rated, slot, argMax(arm, telling) AS assigned, argMax(why, telling) AS cause, argMax(of_rollout, telling) AS drawn, "+
+		"argMax(own, telling) AS served, max(telling) AS tells, max(sampled) AS weight, argMax(rating, moment) AS last_score FROM (%s) "+
 		"GROUP BY service, rated, slot", q.ratingPointsSQL())
 }
 
@@ -68,9 +68,9 @@ func (q Query) ratingPointsSQL() string {
 	_, from, to := q.seconds()
 	isRating := fmt.Sprintf("%s = '%s'", telemetry.Kind, telemetry.KindFeedback)
 	isRequest := fmt.Sprintf("%s = '%s'", telemetry.Kind, telemetry.KindRequest)
-	return fmt.Sprintf("SELECT %s AS service, if(%s != '' AND (%s OR %s), %s, %s) AS rated, if(%s, %s, 0) AS slot, %s AS arm, %s AS why, %s AS release, "+
+	return fmt.Sprintf("SELECT %s AS service, if(%s != '' AND (%s OR %s), %s, %s) AS rated, if(%s, %s, 0) AS slot, %s AS arm, %s AS why, %s AS of_rollout, "+
 		"if(%s AND (%s = '%s' OR %s != %s), 0, 1) AS own, if(%s, if(%s != '', %d, 0), if(%s, %d, %d)) AS telling, "+
-		"%s AS sampled, %s AS rating, toUnixTimestamp(timestamp) AS second FROM %s "+
+		"%s AS sampled, %s AS rating, toUnixTimestamp(timestamp) AS moment FROM %s "+
 		"WHERE timestamp >= toDateTime(%d) AND timestamp < toDateTime(%d) AND %s IN (%s) AND %s IN (%s)",
 		telemetry.Service, telemetry.Prediction, isRating, isRequest, telemetry.Prediction, telemetry.Trace,
 		isRating, q.slot("toUnixTimestamp(timestamp)"), telemetry.Variant, telemetry.Reason, telemetry.Rollout,

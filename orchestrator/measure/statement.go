@@ -57,13 +57,13 @@ func (q Query) SQL() string {
 	return fmt.Sprintf("SELECT service, variant, if(reason = %s, rollout, '') AS in_rollout, %s AS slot, %s AS class, %s AS time_bin, "+
 		"%s AS predict_bin, %s AS token_bin, %s AS told_user, sum(if(id = '', points, 1)) AS n, sum(if(id = '', weights, weight)) AS w, "+
 		"sum(if(id = '', squares, weight * weight)) AS w2 FROM (%s) "+
-		"WHERE at >= %d AND at < %d AND reason IN (%s) AND variant IN (%s) AND (left_out = 0 OR skipped = 1) AND (canceled_at > at OR failed_at <= at) "+
+		"WHERE counted_at >= %d AND counted_at < %d AND reason IN (%s) AND variant IN (%s) AND (left_out = 0 OR skipped = 1) AND (canceled_at > counted_at OR failed_at <= counted_at) "+
 		"GROUP BY service, variant, in_rollout, slot, class, time_bin, predict_bin, token_bin, told_user LIMIT %d",
-		text(telemetry.ReasonPercentage), q.slot("at"),
-		fmt.Sprintf("if(state != 'ended', state, if(failed_at <= at, '%s', if(refused_at <= at, '%s', if(id = '', '%s', '%s'))))", classError, classClientError, classOK, classSucceeded),
+		text(telemetry.ReasonPercentage), q.slot("counted_at"),
+		fmt.Sprintf("if(state != 'ended', state, if(failed_at <= counted_at, '%s', if(refused_at <= counted_at, '%s', if(id = '', '%s', '%s'))))", classError, classClientError, classOK, classSucceeded),
 		binWhere("id = '' OR time_ms > 0", "time_ms"),
-		binWhere("predict_ms > 0 AND trace < share", "predict_ms"), binWhere("token_ms > 0 AND trace < share", "token_ms"),
-		fmt.Sprintf("if(state = 'ended' AND (failed_at <= at OR refused_at <= at) OR state IN ('ended', '%s') AND user < share, user, '')", classExpired),
+		binWhere("predict_ms > 0 AND trace < bound", "predict_ms"), binWhere("token_ms > 0 AND trace < bound", "token_ms"),
+		fmt.Sprintf("if(state = 'ended' AND (failed_at <= counted_at OR refused_at <= counted_at) OR state IN ('ended', '%s') AND visitor < bound, visitor, '')", classExpired),
 		q.placedSQL(to), from, to, list(reasons), list(arms), q.Limit())
 }
 
@@ -71,9 +71,9 @@ func (q Query) SQL() string {
 func (q Query) placedSQL(to int64) string {
 	due := fmt.Sprintf("if(weight > 1, %d, made_at + %d)", never, int64(q.Expire/time.Second))
 	seen := "if(weight > 1 OR ended_at > made_at, ended_at, made_at)"
-	return fmt.Sprintf("SELECT service, share, id, variant, reason, rollout, user, trace, points, weights, squares, weight, "+
+	return fmt.Sprintf("SELECT service, bound, id, variant, reason, rollout, visitor, trace, points, weights, squares, weight, "+
 		"failed_at, refused_at, canceled_at, left_out, skipped, time_ms, predict_ms, token_ms, "+
-		"if(id = '' OR left_out = 1, made_at, if(%s <= %s, %s, if(%s < %d, %s, made_at))) AS at, "+
+		"if(id = '' OR left_out = 1, made_at, if(%s <= %s, %s, if(%s < %d, %s, made_at))) AS counted_at, "+
 		"if(left_out = 1, '%s', if(id = '' OR %s <= %s, 'ended', if(%s < %d, '%s', '%s'))) AS state FROM (%s)",
 		seen, due, seen, due, to, due, classSkipped, seen, due, due, to, classExpired, classOpen, q.unitsSQL())
 }
@@ -87,18 +87,18 @@ func (q Query) unitsSQL() string {
 	aloneOK := fmt.Sprintf("id = '' AND outcome = '%s'", telemetry.OutcomeOK)
 	failing := fmt.Sprintf("outcome IN (%s)", list([]string{telemetry.OutcomeError, telemetry.OutcomeClientError}))
 	isError := fmt.Sprintf("outcome = '%s'", telemetry.OutcomeError)
-	return fmt.Sprintf("SELECT service, share, id, %s AS variant, %s AS reason, %s AS rollout, %s AS user, %s AS trace, "+
+	return fmt.Sprintf("SELECT service, bound, id, %s AS variant, %s AS reason, %s AS rollout, %s AS visitor, %s AS trace, "+
 		"count() AS points, sum(sampled) AS weights, sum(sampled * sampled) AS squares, max(sampled) AS weight, "+
 		"%s AS made_at, %s AS ended_at, %s AS failed_at, %s AS refused_at, %s AS canceled_at, "+
 		"max(if(made = 1 AND outcome = '%s', 1, 0)) AS left_out, max(if(made = 1 AND error_class = '%s', 1, 0)) AS skipped, "+
-		"max(if(id = '', first_byte, total)) AS time_ms, max(predict) AS predict_ms, max(if(id = '' AND tail >= share, 0, first_token)) AS token_ms FROM (%s) "+
-		"GROUP BY service, share, id, %s, %s, %s, %s, if(id = '', %s, 0), %s, %s, if(id = '' AND (%s OR outcome = '%s' AND who < share), who, '')",
-		ofRequest("arm"), ofRequest("why"), ofRequest("release"), ofRequest("who"), ofRequest("tail"),
+		"max(if(id = '', first_byte, total)) AS time_ms, max(predict) AS predict_ms, max(if(id = '' AND tail >= bound, 0, first_token)) AS token_ms FROM (%s) "+
+		"GROUP BY service, bound, id, %s, %s, %s, %s, if(id = '', %s, 0), %s, %s, if(id = '' AND (%s OR outcome = '%s' AND who < bound), who, '')",
+		ofRequest("arm"), ofRequest("why"), ofRequest("of_rollout"), ofRequest("who"), ofRequest("tail"),
 		earliest("made = 1"), earliest(fmt.Sprintf("kind = '%s' OR %s", telemetry.KindPrediction, isError)), earliest(isError),
 		earliest(fmt.Sprintf("outcome = '%s'", telemetry.OutcomeClientError)), earliest(fmt.Sprintf("ended = '%s'", telemetry.EndedCanceled)),
 		telemetry.OutcomeExcluded, telemetry.ClassBreaker, q.pointsSQL(),
-		alone("arm"), alone("why"), alone("release"), alone("outcome"), q.slot("second"),
-		binWhere(aloneOK, "first_byte"), binWhere(aloneOK+" AND first_token > 0 AND tail < share", "first_token"), failing, telemetry.OutcomeOK)
+		alone("arm"), alone("why"), alone("of_rollout"), alone("outcome"), q.slot("moment"),
+		binWhere(aloneOK, "first_byte"), binWhere(aloneOK+" AND first_token > 0 AND tail < bound", "first_token"), failing, telemetry.OutcomeOK)
 }
 
 // pointsSQL names what is read of each point that may count.
@@ -109,9 +109,9 @@ func (q Query) pointsSQL() string {
 		telemetry.Prediction, telemetry.Kind, telemetry.KindRequest, from, telemetry.Reason, list(reasons), telemetry.Variant, list(arms),
 		telemetry.Outcome, telemetry.OutcomeExcluded, telemetry.ErrorClass, telemetry.ClassBreaker)
 	predictions := fmt.Sprintf("%s != '' AND %s IN (%s)", telemetry.Prediction, telemetry.Kind, list([]string{telemetry.KindRequest, telemetry.KindPrediction}))
-	return fmt.Sprintf("SELECT %s AS service, %s AS arm, %s AS kind, %s AS outcome, %s AS why, %s AS release, %s AS error_class, %s AS id, %s AS ended, "+
-		"substring(%s, 1, %d) AS who, substring(%s, 25) AS tail, toUnixTimestamp(timestamp) AS second, %s AS sampled, "+
-		"%s AS first_byte, %s AS predict, %s AS total, %s AS first_token, if(%s = '%s', 1, 0) AS made, %s AS share FROM %s "+
+	return fmt.Sprintf("SELECT %s AS service, %s AS arm, %s AS kind, %s AS outcome, %s AS why, %s AS of_rollout, %s AS error_class, %s AS id, %s AS ended, "+
+		"substring(%s, 1, %d) AS who, substring(%s, 25) AS tail, toUnixTimestamp(timestamp) AS moment, %s AS sampled, "+
+		"%s AS first_byte, %s AS predict, %s AS total, %s AS first_token, if(%s = '%s', 1, 0) AS made, %s AS bound FROM %s "+
 		"WHERE timestamp >= toDateTime(%d) AND timestamp < toDateTime(%d) AND %s IN (%s) AND (%s OR %s)",
 		telemetry.Service, telemetry.Variant, telemetry.Kind, telemetry.Outcome, telemetry.Reason, telemetry.Rollout, telemetry.ErrorClass,
 		telemetry.Prediction, telemetry.Ended, telemetry.User, userDigits, telemetry.Trace, telemetry.SampleInterval,
@@ -167,7 +167,7 @@ func (q Query) slot(second string) string {
 }
 
 func earliest(condition string) string {
-	return fmt.Sprintf("min(if(%s, second, %d))", condition, never)
+	return fmt.Sprintf("min(if(%s, moment, %d))", condition, never)
 }
 
 // binWhere is histogram.Bucket of a time where a condition holds, else -1.
