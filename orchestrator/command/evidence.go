@@ -28,7 +28,7 @@ func (x *session) judged(ctx context.Context, s rollout.State) (judge.Verdict, j
 	rollback, promote := s.Policy.FormerLimits(s.Document.BasisPoints)
 	return method.Judge(judge.Input{
 		Now: now, Lag: time.Duration(s.Policy.Lag), Step: step, MinRequests: s.Policy.MinRequests,
-		Rollback: rollback, Promote: promote, Evidence: evidence, Memory: s.Memory,
+		Rollback: rollback, Promote: promote, Evidence: evidence,
 	}), evidence, ctx.Err()
 }
 

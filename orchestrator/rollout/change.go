@@ -62,55 +62,6 @@ func Start(n New, by By) (State, error) {
 	return s.renew(by.Now), d.Validate()
 }
 
-// Judged returns the state after a verdict, and whether it is another.
-func (s State) Judged(v judge.Verdict, by By) (State, bool) {
-	switch {
-	case s.Phase.Ended():
-		return s, false
-	case v.Decision == judge.Rollback:
-		return s.rolledBack(by, v.Reason, &v), true
-	case s.Phase != Running:
-		return s.renewIfDue(by.Now)
-	case v.Decision == judge.Inconclusive:
-		return s.inconclusive(v, by), true
-	case s.Lapsed(by.Now):
-		return s.revived(v, by), true
-	case v.Decision == judge.Promote:
-		return s.advanced(v, by), true
-	}
-	return s.renewIfDue(by.Now)
-}
-
-func (s State) advanced(v judge.Verdict, by By) State {
-	next, more := s.Policy.NextStep(s.Document.BasisPoints)
-	if !more {
-		return s.promoted(by, v.Reason, &v)
-	}
-	s = s.change(by, ActionRaise, next, v.Reason, &v)
-	return s.renew(by.Now)
-}
-
-func (s State) inconclusive(v judge.Verdict, by By) State {
-	if s.Policy.OnInconclusive == policy.InconclusiveRollback {
-		return s.rolledBack(by, v.Reason, &v)
-	}
-	since, lapsed := s.StepSince, s.Lapsed(by.Now)
-	s = s.change(by, ActionInconclusive, s.Document.BasisPoints, v.Reason, &v)
-	s.Phase, s.StepSince = Inconclusive, since
-	if lapsed {
-		return s
-	}
-	return s.renew(by.Now)
-}
-
-// revived brings back a canary that the edge had dropped. What it showed before
-// is too old to go by, so the bake starts anew.
-func (s State) revived(v judge.Verdict, by By) State {
-	since := time.UnixMilli(s.Document.UnattendedAfterMS).UTC().Format("2006-01-02 15:04:05 UTC")
-	s = s.change(by, ActionRevive, s.Document.BasisPoints, "nobody judged the canary, so the edge had dropped it since "+since+"; the bake starts anew", &v)
-	return s.renew(by.Now)
-}
-
 // Set returns the state after a percentage was set by hand: automation pauses,
 // and the dead man's switch is off.
 func (s State) Set(basisPoints int, reason string, by By) (State, error) {
@@ -126,17 +77,19 @@ func (s State) Set(basisPoints int, reason string, by By) (State, error) {
 		reason = "set by hand; automation is paused"
 	}
 	s = s.change(by, ActionSet, basisPoints, reason, nil)
-	s.Phase, s.Document.UnattendedAfterMS = Paused, 0
+	s.Phase, s.Document.UnattendedAfterMS, s.Approved = Paused, 0, nil
 	return s, nil
 }
 
 // Resume returns the state in which automation goes on from the present
-// percentage, or from the first step if that is 0. The bake and the deadline
-// start anew.
+// percentage, or from the first step if that is 0. The bake, the deadline and
+// the step's pause start anew; an approval is kept.
 func (s State) Resume(by By) (State, error) {
 	switch s.Phase {
 	case Running:
 		return s, nil
+	case Waiting:
+		return s, &Refused{fmt.Sprintf("rollout %s is not paused: it waits for %s", s.ID(), s.Outstanding(by.Now)), s.waitHint()}
 	case RolledBack, Promoted:
 		return s, &Refused{fmt.Sprintf("rollout %s has ended: %s", s.ID(), s.Phase.words()), "begin a new rollout with orchestrator start"}
 	}
@@ -152,12 +105,12 @@ func (s State) Resume(by By) (State, error) {
 // Configure returns the state with other edge settings. The step bakes on: a
 // time limit or a rule is no new canary.
 func (s State) Configure(edge policy.Edge, by By) (State, error) {
-	next := s.change(by, ActionConfigure, s.Document.BasisPoints, "edge settings changed: "+strings.Join(edge.Fields(), ", "), nil)
+	next := s.noted(by, ActionConfigure, "edge settings changed: "+strings.Join(edge.Fields(), ", "), nil)
 	configured, err := edge.Apply(next.Document.Document)
 	if err != nil {
 		return s, err
 	}
-	next.Document, next.StepSince = Document{configured}, s.StepSince
+	next.Document = Document{configured}
 	return next, nil
 }
 
@@ -235,19 +188,25 @@ func (d Document) setTargets(targets ...document.Target) {
 }
 
 // change returns the next generation at a percentage, with its history entry.
+// What a step waits for begins anew with its bake.
 func (s State) change(by By, action Action, basisPoints int, reason string, v *judge.Verdict) State {
 	from := s.Document.BasisPoints
 	s.Document = s.Document.clone()
 	s.Document.Generation++
 	s.Document.BasisPoints = basisPoints
-	s.StepSince = stamp(by.Now)
+	s.StepSince, s.WaitingSince = stamp(by.Now), time.Time{}
 	s.Last = Entry{
 		Time: s.StepSince, Actor: by.Actor, Action: action, Rollout: s.ID(), Generation: s.Document.Generation,
 		From: Percentage(from), To: Percentage(basisPoints), Reason: reason, Verdict: v,
 	}
-	if v != nil {
-		s.Memory = v.Memory
-	}
+	return s
+}
+
+// noted is a change that leaves the percentage and its bake as they are.
+func (s State) noted(by By, action Action, reason string, v *judge.Verdict) State {
+	stepSince, waitingSince := s.StepSince, s.WaitingSince
+	s = s.change(by, action, s.Document.BasisPoints, reason, v)
+	s.StepSince, s.WaitingSince = stepSince, waitingSince
 	return s
 }
 

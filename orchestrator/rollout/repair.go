@@ -129,15 +129,19 @@ func (s State) overtakenBy(entry []byte, by By) (State, bool) {
 	if json.Unmarshal(entry, &e) != nil || s.Phase == RolledBack || e.Action == s.Last.Action {
 		return s, false
 	}
-	if e.Action == ActionSet && s.Phase == Promoted {
+	if (e.Action == ActionSet || e.Action == ActionPause) && s.Phase == Promoted {
 		s = s.demoted()
 		s.Phase = Running
 	}
 	var err error
-	switch by.Actor = e.Actor; e.Action {
-	case ActionSet:
+	switch by.Actor = e.Actor; {
+	case e.Action == ActionSet, e.Action == ActionPause && s.Document.BasisPoints != int(e.To):
 		s, err = s.Set(int(e.To), e.Reason, by)
-	case ActionPromote:
+	case e.Action == ActionPause:
+		s, err = s.Pause(e.Reason, by)
+	case e.Action == ActionApprove && s.Document.BasisPoints == int(e.To):
+		s, err = s.Approve(e.Reason, by)
+	case e.Action == ActionPromote:
 		s, err = s.Promote(e.Reason, by)
 	default:
 		return s, false

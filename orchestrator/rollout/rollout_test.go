@@ -39,10 +39,15 @@ func started(t testing.TB) State {
 }
 
 var (
-	good    = judge.Verdict{Decision: judge.Promote, Reason: "good"}
-	unsure  = judge.Verdict{Decision: judge.Hold, Reason: "unsure"}
-	bad     = judge.Verdict{Decision: judge.Rollback, Reason: "bad"}
-	tooLate = judge.Verdict{Decision: judge.Inconclusive, Reason: "too late"}
+	good    = judge.Verdict{Decision: judge.Promote, Reason: "good", Metrics: seen}
+	unsure  = judge.Verdict{Decision: judge.Hold, Reason: "unsure", Metrics: seen}
+	bad     = judge.Verdict{Decision: judge.Rollback, Reason: "bad", Metrics: seen}
+	tooLate = judge.Verdict{Decision: judge.Inconclusive, Reason: "too late", Metrics: seen}
+	// Looks that could measure nothing.
+	blind     = judge.Verdict{Decision: judge.Hold, Reason: "nothing could be measured"}
+	blindLate = judge.Verdict{Decision: judge.Inconclusive, Reason: "too late, and nothing could be measured"}
+
+	seen = []judge.Metric{{Name: judge.Errors}}
 )
 
 // store is KV as the rollout sees it; fail stops it at a write.
@@ -141,8 +146,10 @@ func TestStateRoundTrip(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	cases := []struct{ name, text, problem string }{
 		{"truncated", string(started(t).Encode()[:200]), "unexpected end of JSON"},
-		{"newer schema", `{"schema":2}`, "schema 2 is not known"},
-		{"no document", `{"schema":1,"phase":"running"}`, "no document"},
+		{"newer schema", `{"schema":3}`, "schema 3 is not known"},
+		{"older schema", `{"schema":1}`, "schema 1 is an earlier orchestrator's: this one reads 2"},
+		{"no document", `{"schema":2,"phase":"running"}`, "no document"},
+		{"waiting since never", strings.Replace(string(started(t).Encode()), `"running"`, `"waiting"`, 1), "phase waiting without the time since when"},
 		{"unknown phase", strings.Replace(string(started(t).Encode()), `"running"`, `"flying"`, 1), `unknown phase "flying"`},
 		{"promoted without a former stable", strings.Replace(string(started(t).Encode()), `"running"`, `"promoted"`, 1), "former stable"},
 	}
@@ -190,6 +197,10 @@ func TestVerdicts(t *testing.T) {
 		{"the last good step promotes", last, good, half, Promoted, 0, true, ActionPromote},
 		{"nothing follows a promotion", promoted, bad, half, Promoted, 0, false, ActionPromote},
 		{"a lapsed canary is revived, not promoted", started(t), good, noon.Add(61 * time.Minute), Running, 500, true, ActionRevive},
+		{"what measured nothing renews nothing", started(t), blind, noon.Add(50 * time.Minute), Running, 500, false, ActionStart},
+		{"nor does it revive what has lapsed", started(t), blind, noon.Add(61 * time.Minute), Running, 500, false, ActionStart},
+		{"nor does it renew where the deadline has passed", started(t), blindLate, noon.Add(40 * time.Minute), Inconclusive, 500, true, ActionInconclusive},
+		{"nor what is inconclusive already", stuck, blind, noon.Add(70 * time.Minute), Inconclusive, 500, false, ActionInconclusive},
 		{"a lapsed canary that is bad is rolled back", started(t), bad, noon.Add(61 * time.Minute), RolledBack, 0, true, ActionRollback},
 	}
 	for _, c := range cases {
@@ -304,10 +315,15 @@ func TestSteps(t *testing.T) {
 // not; the next repair must bring the store in line and never repeat a change.
 func TestKilledAtAnyWrite(t *testing.T) {
 	half := noon.Add(20 * time.Minute)
+	careful := policy.Default()
+	careful.Steps = []policy.Step{{BasisPoints: 500, Approve: policy.ApproveAlso}, {BasisPoints: 10_000}}
 	changes := []struct {
 		name   string
 		change func(State) State
 	}{
+		{"wait", func(s State) State { s, _ = s.Judged(good, by(half)); return s }},
+		{"approve", func(s State) State { s, _ = s.Approve("", by(half)); return s }},
+		{"pause", func(s State) State { s, _ = s.Pause("", by(half)); return s }},
 		{"raise", func(s State) State { s, _ = s.Judged(good, by(half)); return s }},
 		{"renew", func(s State) State { s, _ = s.Judged(unsure, by(noon.Add(50*time.Minute))); return s }},
 		{"verdict rollback", func(s State) State { s, _ = s.Judged(bad, by(half)); return s }},
@@ -320,7 +336,11 @@ func TestKilledAtAnyWrite(t *testing.T) {
 	for _, c := range changes {
 		for _, persist := range []bool{false, true} {
 			before := started(t)
+			if c.name == "wait" || c.name == "approve" {
+				before.Policy = careful
+			}
 			after := c.change(before)
+			require.Equal(t, after.Last.Generation, after.Document.Generation-map[string]int64{"renew": 1}[c.name])
 			for n := range after.Writes() {
 				t.Run(fmt.Sprintf("%s/%d/%t", c.name, n, persist), func(t *testing.T) {
 					kv := store{}

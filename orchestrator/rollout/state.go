@@ -3,19 +3,26 @@
 // writes out.
 //
 //	           start
-//	             │
-//	             ▼      set                      resume
-//	┌───────▶ running ───────▶ paused ───────────────────┐
-//	│ verdict  │ │ │ ▲                                   │
-//	│ promote, │ │ │ └───────────────────────────────────┤
-//	│ a higher │ │ │                                     │
-//	│ step     │ │ │ verdict inconclusive, on it: hold   │
-//	└──────────┘ │ └───────▶ inconclusive ───────────────┘
-//	             │                            set ▶ paused
-//	             │ verdict promote after the last step,
-//	             │ or promote (also when paused or inconclusive)
-//	             ▼
-//	          promoted
+//	             │ ┌─────────────────────────────────────────────────────────┐
+//	             ▼ ▼                                                         │
+//	┌────────▶ running ─── set, pause ────────────────────────▶ paused ──────┤
+//	│ verdict  │ │ │                                             ▲ ▲        │
+//	│ promote, │ │ └────── verdict inconclusive ─▶ inconclusive ─┘ │ resume │
+//	│ a higher │ │                                  │   set, pause  │        │
+//	│ step     │ │                                  └───────────────┼────────┤
+//	└──────────┤ │                                                  │        │
+//	           │ └──────── verdict promote, but an ──▶ waiting ─────┘        │
+//	           │           approval or pause is due      │   set, pause      │
+//	           │                                         └───────────────────┘
+//	           │ verdict promote after the last            approve, or the
+//	           │ step, or promote, at any time             pause is over
+//	           ▼
+//	        promoted
+//
+// Where a person decides instead of the evidence, the end of the bake stands for
+// the verdict promote. What was waited for is not waited for again at the step,
+// and the deadline stands still meanwhile. A canary that the edge has dropped, as
+// nobody judged it, bakes anew from the next look on, running.
 //
 // From every phase, promoted included: verdict rollback, the command rollback, or
 // a halt key found in the store ▶ rolled_back, which only start leaves. A verdict
@@ -43,7 +50,8 @@ type Phase string
 // The phases.
 const (
 	Running      Phase = "running"
-	Paused       Phase = "paused"       // the percentage was set by hand; only a breach acts
+	Waiting      Phase = "waiting"      // an approval or a pause is outstanding; a breach acts
+	Paused       Phase = "paused"       // by hand; only a breach acts
 	Inconclusive Phase = "inconclusive" // the deadline passed; only a breach acts
 	RolledBack   Phase = "rolled_back"
 	Promoted     Phase = "promoted"
@@ -53,7 +61,7 @@ const (
 func (p Phase) Ended() bool { return p == RolledBack || p == Promoted }
 
 // schema is the version of the state's format.
-const schema = 1
+const schema = 2
 
 // State is a rollout of one service.
 type State struct {
@@ -64,6 +72,10 @@ type State struct {
 	StartedAt time.Time     `json:"started_at"`
 	StepSince time.Time     `json:"step_since"` // since when the present percentage bakes
 	Deadline  time.Time     `json:"deadline"`
+	// WaitingSince is when the rollout first waited at the step, zero before. The
+	// step's pause runs from then on.
+	WaitingSince time.Time `json:"waiting_since,omitzero"`
+	Approved     *Approved `json:"approved,omitempty"` // the newest approval
 	// Last is the newest history entry. Its generation is lower than the state's
 	// where only the dead man's switch was renewed since.
 	Last Entry `json:"last"`
@@ -71,7 +83,6 @@ type State struct {
 	Former *Target `json:"former,omitempty"`
 	// ForeignAliases are alias keys of the targets that are another service's.
 	ForeignAliases []string `json:"foreign_aliases,omitempty"`
-	Memory         []byte   `json:"memory,omitempty"` // the judge's
 }
 
 // Entry is one line of a rollout's history.
@@ -95,7 +106,10 @@ const (
 	ActionStart        Action = "start"
 	ActionRaise        Action = "raise"
 	ActionSet          Action = "set"
+	ActionPause        Action = "pause"
 	ActionResume       Action = "resume"
+	ActionWait         Action = "wait"      // the step is done but for an approval or a pause
+	ActionApprove      Action = "approve"   // of leaving the step
 	ActionConfigure    Action = "configure" // of how the edge treats requests
 	ActionRevive       Action = "revive"    // judged again after the dead man's switch had fired
 	ActionInconclusive Action = "inconclusive"
@@ -162,6 +176,8 @@ func Decode(text []byte) (State, error) {
 		return s, fmt.Errorf("read state: %w", err)
 	}
 	switch {
+	case s.Schema > 0 && s.Schema < schema:
+		return s, fmt.Errorf("read state: schema %d is an earlier orchestrator's: this one reads %d, and cannot go on with its rollout", s.Schema, schema)
 	case s.Schema != schema:
 		return s, fmt.Errorf("read state: schema %d is not known to this orchestrator, which reads %d", s.Schema, schema)
 	case s.Document.Document == nil:
@@ -173,9 +189,12 @@ func Decode(text []byte) (State, error) {
 // check reports what the phase needs and the state lacks.
 func (s State) check() error {
 	switch s.Phase {
-	case Running, Paused, Inconclusive, RolledBack:
+	case Running, Waiting, Paused, Inconclusive, RolledBack:
 		if s.Document.target(document.Canary) == nil {
 			return fmt.Errorf("read state: phase %s without a canary", s.Phase)
+		}
+		if s.Phase == Waiting && s.WaitingSince.IsZero() {
+			return errors.New("read state: phase waiting without the time since when")
 		}
 	case Promoted:
 		if s.Former == nil {
