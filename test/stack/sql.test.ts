@@ -112,6 +112,11 @@ const answers: { name: string; sql: string; rows: unknown[] }[] = [
     rows: [{ l: "6", lo: "ümlaut", up: "A", s: "ell", p: "3", st: 1, en: 0, em: 1, f: "a-3", q: "it's" }],
   },
   {
+    name: "branches of if that are of several types of number",
+    sql: "SELECT if(1 > 0, 1.5, -1) AS f, if(1 > 0, count(), 1) AS n, if(1 > 0, 7, 4294967296) AS m FROM requests",
+    rows: [{ f: 1.5, n: "10", m: "7" }],
+  },
+  {
     name: "no rows without a column named is 0",
     sql: "SELECT count() AS n FROM requests WHERE blob1 = 'none'",
     rows: [{ n: "0" }],
@@ -175,6 +180,11 @@ const refusals: { name: string; sql: string; message: RegExp }[] = [
     message: /parameters given: 0/,
   },
   { name: "an interval without quotes", sql: "SELECT now() - INTERVAL 15 MINUTE", message: /INTERVAL '15' MINUTE/ },
+  {
+    name: "branches of if that ClickHouse has no common type for",
+    sql: "SELECT if(double1 > 1, sum(_sample_interval), avg(double1)) AS n FROM requests GROUP BY double1",
+    message: /^if: there is no supertype for UInt64 and Float64$/,
+  },
   { name: "another format", sql: "SELECT 1 FORMAT TabSeparated", message: /only JSON/ },
   { name: "text that is no time", sql: "SELECT toDateTime('soon')", message: /timestamp/ },
 ];

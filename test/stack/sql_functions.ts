@@ -132,8 +132,19 @@ function choose(call: Call): Emitted {
   let type = yes.type;
   if (isNumber(yes.type) && isNumber(no.type)) type = commonNumber(yes.type, no.type);
   else if (yes.type !== no.type) throw new SqlError(`if: the branches are ${yes.type} and ${no.type}`);
+  refuseNoCommonType(yes, no);
   const branch = (value: Value) => (isNumber(type) ? cast(value.sql, type) : value.sql);
   return { sql: `CASE WHEN ${test.sql} THEN ${branch(yes)} ELSE ${branch(no)} END`, type };
+}
+
+// ClickHouse has no type that holds every 64-bit integer and every Float64, nor both kinds of 64-bit integer.
+function refuseNoCommonType(a: Value, b: Value): void {
+  const kind = ({ type, literal }: Value) => (isInteger(type) && literal !== undefined ? "small" : type);
+  const kinds = [kind(a), kind(b)];
+  const wide = kinds.filter((each) => each === "UInt64" || each === "Int64");
+  if (new Set(wide).size === 2 || (wide.length === 1 && kinds.includes("Float64"))) {
+    throw new SqlError(`if: there is no supertype for ${a.type} and ${b.type}`);
+  }
 }
 
 function toDateTime(call: Call): Emitted {
