@@ -52,7 +52,7 @@ func (w world) head() string {
 		"/v1/predictions", "/v1/models/acme/flux/predictions", "/v1/deployments/acme/flux/predictions", "/qwen/v1/chat", "/v1/predictions/abc",
 		"/v1/models/"+w.name()+"/"+w.name()+"/predictions", "/"+w.name()+"/"+w.name(), "/"+w.mix(8, "/", "v1", "models", "predictions", "a", "@canary", "_perch", "variant", "%2F", "at", "webhook"),
 		"/v1/"+w.pick("predictions", "trainings", "models", "files", "models/a/b/versions")+w.pick("", "/", "/abc", "/abc%7Ep1.k", "/abc/cancel"),
-		"/_perch/"+w.pick("at/", "webhook/")+w.pick("p1.k", "p1%2e", "", "a/b"),
+		"/_perch/"+w.pick("at/", "webhook/")+w.pick("p1.k", "p1%2e", "", "a/b"), "/_perch/"+w.pick("feedback", "feedback/", "variant", "health"),
 	)
 	path = w.pick("", "", "", "/@canary", "/@stable", "/@other") + path
 	service := ""
