@@ -26,6 +26,7 @@ type point struct {
 	service, variant, servedBy, kind            string
 	outcome, reason, rollout, trace, user       string
 	class, id, end                              string
+	number                                      string // of the point, in a column that is not read
 	firstByte, total, predict, firstToken, rate float64
 }
 
@@ -38,7 +39,7 @@ func (p point) encoded() map[string]any {
 	texts := map[telemetry.Column]string{
 		telemetry.Service: p.service, telemetry.Variant: p.variant, telemetry.ServedBy: p.servedBy, telemetry.Kind: p.kind,
 		telemetry.Outcome: p.outcome, telemetry.Reason: p.reason, telemetry.Rollout: p.rollout, telemetry.Trace: p.trace,
-		telemetry.User: p.user, telemetry.ErrorClass: p.class, telemetry.Prediction: p.id, telemetry.Ended: p.end,
+		telemetry.User: p.user, telemetry.ErrorClass: p.class, telemetry.Prediction: p.id, telemetry.Ended: p.end, telemetry.Colo: p.number,
 	}
 	numbers := map[telemetry.Column]float64{
 		telemetry.FirstByteMS: p.firstByte, telemetry.TotalMS: p.total, telemetry.PredictMS: p.predict,

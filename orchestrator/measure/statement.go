@@ -57,7 +57,7 @@ func (q Query) SQL() string {
 	return fmt.Sprintf("SELECT service, variant, if(reason = %s, rollout, '') AS in_rollout, %s AS slot, %s AS class, %s AS time_bin, "+
 		"%s AS predict_bin, %s AS token_bin, %s AS told_user, sum(if(id = '', points, 1)) AS n, sum(if(id = '', weights, weight)) AS w, "+
 		"sum(if(id = '', squares, weight * weight)) AS w2 FROM (%s) "+
-		"WHERE counted_at >= %d AND counted_at < %d AND reason IN (%s) AND variant IN (%s) AND (left_out = 0 OR skipped = 1) AND (canceled_at > counted_at OR failed_at <= counted_at) "+
+		"WHERE counted_at >= %d AND counted_at < %d AND reason IN (%s) AND variant IN (%s) AND (left_out = 1 AND skipped = 1 OR left_out = 0 AND (canceled_at > counted_at OR failed_at <= counted_at)) "+
 		"GROUP BY service, variant, in_rollout, slot, class, time_bin, predict_bin, token_bin, told_user LIMIT %d",
 		text(telemetry.ReasonPercentage), q.slot("counted_at"),
 		fmt.Sprintf("if(state != 'ended', state, if(failed_at <= counted_at, '%s', if(refused_at <= counted_at, '%s', if(id = '', '%s', '%s'))))", classError, classClientError, classOK, classSucceeded),

@@ -89,7 +89,7 @@ GROUP BY service,
   if(id = '' AND outcome = 'ok', if(first_byte <= 1, 0, if(first_byte >= 75602121.35432559, 199, floor(log(first_byte) / 0.0911607783969773))), -1),
   if(id = '' AND outcome = 'ok' AND first_token > 0 AND tail < bound, if(first_token <= 1, 0, if(first_token >= 75602121.35432559, 199, floor(log(first_token) / 0.0911607783969773))), -1),
   if(id = '' AND (outcome IN ('error', 'client_error') OR outcome = 'ok' AND who < bound), who, '')))
-WHERE counted_at >= 1739999880 AND counted_at < 1740000060 AND reason IN ('percentage', 'halted', 'unattended') AND variant IN ('stable', 'canary') AND (left_out = 0 OR skipped = 1) AND (canceled_at > counted_at OR failed_at <= counted_at)
+WHERE counted_at >= 1739999880 AND counted_at < 1740000060 AND reason IN ('percentage', 'halted', 'unattended') AND variant IN ('stable', 'canary') AND (left_out = 1 AND skipped = 1 OR left_out = 0 AND (canceled_at > counted_at OR failed_at <= counted_at))
 GROUP BY service,
   variant,
   in_rollout,
