@@ -30,7 +30,7 @@ func (a *app) otherWord(c *cli.Context, commands []*cli.Command) error {
 
 // otherNames are words that people try for a command, each far from its name.
 var otherNames = map[string]string{
-	"stop": "rollback", "abort": "rollback", "halt": "rollback", "undo": "rollback", "revert": "rollback", "pause": "set", "continue": "resume",
+	"stop": "rollback", "abort": "rollback", "halt": "rollback", "undo": "rollback", "revert": "rollback", "freeze": "pause", "hold": "pause", "continue": "resume", "confirm": "approve",
 }
 
 func unknownCommand(name string, commands []*cli.Command) error {

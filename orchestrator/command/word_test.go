@@ -20,7 +20,7 @@ func TestNearest(t *testing.T) {
 	commands := (&app{}).commands()
 	for word, want := range map[string]string{
 		"promot": "promote", "lst": "list", "histroy": "history", "rolback": "rollback", "roll-back": "rollback", "statsu": "status",
-		"stop": "rollback", "undo": "rollback", "pause": "set",
+		"stop": "rollback", "undo": "rollback", "freeze": "pause", "confirm": "approve",
 		"reset": "", "s": "", "x": "", "": "", "deploy": "", "create": "", "acme/flux": "",
 	} {
 		require.Equal(t, want, nearest(word, commands), word)
