@@ -124,7 +124,7 @@ func validPolicy(name string, p policy.Policy) validation {
 func policyTitle(p policy.Policy) string {
 	steps := make([]string, len(p.Steps))
 	for i, step := range p.Steps {
-		steps[i] = document.FormatPercentage(step.BasisPoints)
+		steps[i] = step.String()
 	}
 	text := fmt.Sprintf("steps %s %%, %s each, deadline %s", strings.Join(steps, " → "), p.Bake, p.Deadline)
 	if p.Auto {

@@ -121,6 +121,14 @@ func TestSettings(t *testing.T) {
 	require.InDelta(t, 0.2, p.Settings(5000).Limits[judge.Errors].Ceiling, 1e-12, "the policy is left as it was")
 }
 
+func TestStepInWords(t *testing.T) {
+	p, err := Parse([]byte(full))
+	require.NoError(t, err)
+	require.Equal(t, "12.5", p.Steps[1].String())
+	require.Equal(t, "50 (bake 30m, pause 1h, approval, limits of its own)", p.Steps[2].String())
+	require.Equal(t, "5 (approval instead of a verdict)", Step{BasisPoints: 500, Approve: ApproveInstead}.String())
+}
+
 func TestHoldback(t *testing.T) {
 	p, err := Parse([]byte("holdback: 2.5"))
 	require.NoError(t, err)

@@ -2,8 +2,10 @@ package policy
 
 import (
 	"maps"
+	"strings"
 
 	"perch/orchestrator/judge/next"
+	"perch/shared/document"
 )
 
 const allTraffic = 10_000
@@ -26,6 +28,32 @@ type Step struct {
 	Pause   Duration     `json:"pause,omitempty"`
 	Approve Approval     `json:"approve,omitempty"`
 	Limits  judge.Limits `json:"limits,omitempty"` // in place of the policy's, of these metrics
+}
+
+// String returns the percentage and what is the step's own: "50 (bake 30m, pause
+// 1h, approval)".
+func (s Step) String() string {
+	var own []string
+	if s.Bake > 0 {
+		own = append(own, "bake "+s.Bake.String())
+	}
+	if s.Pause > 0 {
+		own = append(own, "pause "+s.Pause.String())
+	}
+	switch s.Approve {
+	case ApproveAlso:
+		own = append(own, "approval")
+	case ApproveInstead:
+		own = append(own, "approval instead of a verdict")
+	}
+	if len(s.Limits) > 0 {
+		own = append(own, "limits of its own")
+	}
+	text := document.FormatPercentage(s.BasisPoints)
+	if len(own) == 0 {
+		return text
+	}
+	return text + " (" + strings.Join(own, ", ") + ")"
 }
 
 // StepAt returns the step in force at a percentage, in basis points: the highest
