@@ -9,7 +9,8 @@ import (
 	"perch/shared/telemetry"
 )
 
-// ratingMemory is for how long after its request an answer can be rated.
+// ratingMemory is for how long after its request an answer can be rated, to an
+// interval.
 const ratingMemory = time.Hour
 
 // isBad is the condition under which a rating is bad.
@@ -30,18 +31,27 @@ const (
 
 // FeedbackSQL returns the statement that asks for the ratings. A rating counts
 // for the variant that its request was assigned to and that also answered it, in
-// the interval in which the answer was first rated; of several within it the last
+// the interval in which the answer was first rated, or in which its request was
+// seen if that was later; of several ratings within the first interval the last
 // one counts, and later ones change nothing. Of a rating whose request is not
 // found, because it was more than an hour ago or is not in a sample, nothing is
 // known unless a seal told it.
 func (q Query) FeedbackSQL() string {
-	_, from, to := q.seconds()
-	return fmt.Sprintf("SELECT service, variant, if(reason = %s, rollout, '') AS in_rollout, rated_in AS slot, if(%s, '%s', '%s') AS class, count() AS n, "+
+	length, _, _ := q.seconds()
+	first, end := q.slots()
+	return fmt.Sprintf("SELECT service, variant, if(reason = %s, rollout, '') AS in_rollout, counted_in AS slot, if(%s, '%s', '%s') AS class, count() AS n, "+
 		"sum(if(told = %d, rating_weight, rating_weight * request_weight)) AS w FROM (%s) "+
-		"WHERE rated_in >= %s AND rated_in < %s AND reason IN (%s) AND variant IN (%s) AND answered = 1 "+
+		"WHERE counted_in >= %d AND counted_in < %d AND reason IN (%s) AND variant IN (%s) AND answered = 1 AND (told = %d OR counted_in * %d <= asked_at + %d) "+
 		"GROUP BY service, variant, in_rollout, slot, class LIMIT %d",
-		text(telemetry.ReasonPercentage), isBad, classBad, classGood, tellsSealed, q.ratedSQL(),
-		q.slot(fmt.Sprint(from)), q.slot(fmt.Sprint(to)), list(reasons), list(arms), q.Limit())
+		text(telemetry.ReasonPercentage), isBad, classBad, classGood, tellsSealed, q.countedSQL(),
+		first, end, list(reasons), list(arms), tellsSealed, length, int64(ratingMemory/time.Second), q.Limit())
+}
+
+// countedSQL adds to each row of ratedSQL the interval in which it counts.
+func (q Query) countedSQL() string {
+	asked := q.slot("asked_at")
+	return fmt.Sprintf("SELECT service, variant, reason, rollout, answered, told, score, rating_weight, request_weight, asked_at, "+
+		"if(told = %d OR rated_in > %s, rated_in, %s) AS counted_in FROM (%s)", tellsSealed, asked, asked, q.ratedSQL())
 }
 
 // ratedSQL makes one row of each answer that was rated.
@@ -49,15 +59,15 @@ func (q Query) ratedSQL() string {
 	first := fmt.Sprintf("if(slot > 0, slot, %d)", never)
 	return fmt.Sprintf("SELECT service, rated, argMax(assigned, tells) AS variant, argMax(cause, tells) AS reason, argMax(drawn, tells) AS rollout, "+
 		"argMax(served, tells) AS answered, max(tells) AS told, min(%s) AS rated_in, argMin(last_score, %s) AS score, "+
-		"argMin(weight, %s) AS rating_weight, max(if(slot = 0, weight, 1)) AS request_weight FROM (%s) GROUP BY service, rated",
-		first, first, first, q.ratingsSQL())
+		"argMin(weight, %s) AS rating_weight, max(if(slot = 0, weight, 1)) AS request_weight, min(if(slot = 0, since, %d)) AS asked_at FROM (%s) GROUP BY service, rated",
+		first, first, first, never, q.ratingsSQL())
 }
 
 // ratingsSQL makes one row of an answer's request, and one of its ratings in each
 // interval.
 func (q Query) ratingsSQL() string {
 	return fmt.Sprintf("SELECT service, rated, slot, argMax(arm, telling) AS assigned, argMax(why, telling) AS cause, argMax(of_rollout, telling) AS drawn, "+
-		"argMax(own, telling) AS served, max(telling) AS tells, max(sampled) AS weight, argMax(rating, moment) AS last_score FROM (%s) "+
+		"argMax(own, telling) AS served, max(telling) AS tells, max(sampled) AS weight, min(moment) AS since, argMax(rating, moment) AS last_score FROM (%s) "+
 		"GROUP BY service, rated, slot", q.ratingPointsSQL())
 }
 

@@ -97,15 +97,21 @@ func (q Query) shareOf(s Subject) float64 {
 	return 1
 }
 
-// seconds are the length of an interval, and the first and the end of the time
-// that the query is about.
-func (q Query) seconds() (length, from, to int64) {
-	length = int64(q.Interval / time.Second)
-	first := q.Through
+// slots are the first interval that the query is about, and the first that is past it.
+func (q Query) slots() (first, end int64) {
+	first = q.Through
 	for _, s := range q.Subjects {
 		first = min(first, s.From)
 	}
-	return length, first * length, (q.Through + 1) * length
+	return first, q.Through + 1
+}
+
+// seconds are the length of an interval, and the begin and the end of the time
+// that the query is about.
+func (q Query) seconds() (length, from, to int64) {
+	length = int64(q.Interval / time.Second)
+	first, end := q.slots()
+	return length, first * length, end * length
 }
 
 // arms are the variants that the judge compares.

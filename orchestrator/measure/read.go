@@ -87,8 +87,8 @@ func (r *reader) placeOf(row Row) (place, error) {
 	if _, asked := r.subjects[at.service]; !asked {
 		return place{}, fmt.Errorf("service %q was not asked for", at.service)
 	}
-	length, from, _ := r.seconds()
-	slot, err := whole(row, "slot", float64(from/length), float64(r.Through))
+	first, end := r.slots()
+	slot, err := whole(row, "slot", float64(first), float64(end-1))
 	at.slot = int64(slot)
 	return at, err
 }

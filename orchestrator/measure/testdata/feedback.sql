@@ -1,10 +1,22 @@
 SELECT service,
   variant,
   if(reason = 'percentage', rollout, '') AS in_rollout,
-  rated_in AS slot,
+  counted_in AS slot,
   if(score < 0.5, 'bad', 'good') AS class,
   count() AS n,
   sum(if(told = 3, rating_weight, rating_weight * request_weight)) AS w
+FROM (
+SELECT service,
+  variant,
+  reason,
+  rollout,
+  answered,
+  told,
+  score,
+  rating_weight,
+  request_weight,
+  asked_at,
+  if(told = 3 OR rated_in > intDiv(asked_at, 60), rated_in, intDiv(asked_at, 60)) AS counted_in
 FROM (
 SELECT service,
   rated,
@@ -16,7 +28,8 @@ SELECT service,
   min(if(slot > 0, slot, 4294967295)) AS rated_in,
   argMin(last_score, if(slot > 0, slot, 4294967295)) AS score,
   argMin(weight, if(slot > 0, slot, 4294967295)) AS rating_weight,
-  max(if(slot = 0, weight, 1)) AS request_weight
+  max(if(slot = 0, weight, 1)) AS request_weight,
+  min(if(slot = 0, since, 4294967295)) AS asked_at
 FROM (
 SELECT service,
   rated,
@@ -27,6 +40,7 @@ SELECT service,
   argMax(own, telling) AS served,
   max(telling) AS tells,
   max(sampled) AS weight,
+  min(moment) AS since,
   argMax(rating, moment) AS last_score
 FROM (
 SELECT blob1 AS service,
@@ -46,8 +60,8 @@ GROUP BY service,
   rated,
   slot)
 GROUP BY service,
-  rated)
-WHERE rated_in >= intDiv(1739999880, 60) AND rated_in < intDiv(1740000060, 60) AND reason IN ('percentage', 'halted', 'unattended') AND variant IN ('stable', 'canary') AND answered = 1
+  rated))
+WHERE counted_in >= 28999998 AND counted_in < 29000001 AND reason IN ('percentage', 'halted', 'unattended') AND variant IN ('stable', 'canary') AND answered = 1 AND (told = 3 OR counted_in * 60 <= asked_at + 3600)
 GROUP BY service,
   variant,
   in_rollout,
