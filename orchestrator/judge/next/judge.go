@@ -174,6 +174,13 @@ type Verdict struct {
 	// Missing is what a promotion still takes, nil where it takes nothing more.
 	Missing *Missing `json:"missing,omitempty"`
 	Noise   float64  `json:"noise"` // of stable's error rate beyond binomial, 0.1 to 1
+	// Breaches are the intervals in a row that were in breach, and how many of them
+	// roll back; of method thresholds alone, as are the rows that an arm needs.
+	Breaches       int   `json:"breaches_in_a_row,omitempty"`
+	BreachesNeeded int   `json:"breaches_needed,omitempty"`
+	MinRequests    int64 `json:"min_requests,omitempty"`
+	// Open are the predictions of the canary in the window whose end nobody has seen.
+	Open float64 `json:"open,omitempty"`
 	// Traffic is of each arm in the recent window.
 	Traffic struct {
 		CanaryPerSecond float64 `json:"canary_per_second"`
@@ -187,7 +194,9 @@ type StepView struct {
 	Next        int       `json:"next_basis_points"`
 	Since       time.Time `json:"since"`
 	BakeLeft    Seconds   `json:"bake_left_s"`
-	Expired     bool      `json:"expired,omitempty"`
+	Deadline    time.Time `json:"deadline,omitzero"`
+	Expired     bool      `json:"expired,omitempty"` // the deadline is reached
+	Late        bool      `json:"late,omitempty"`    // it is over: nothing is promoted any more
 }
 
 // Seconds is a duration that JSON has in seconds.
@@ -223,11 +232,17 @@ type Assessment struct {
 	// RollbackAbove and PromoteUpTo are what both parts of the limits amount to; 0 is none.
 	RollbackAbove float64 `json:"rollback_above"`
 	PromoteUpTo   float64 `json:"promote_up_to"`
-	Ceiling       float64 `json:"ceiling,omitempty"`
-	Tests         []Test  `json:"tests,omitempty"`
-	Breach        bool    `json:"breach,omitempty"`
-	Within        bool    `json:"within,omitempty"`
-	Why           string  `json:"why"` // one sentence
+	// UsersAbove is the rollback limit on the part of users that had an event, where
+	// users are known.
+	UsersAbove float64 `json:"users_above,omitempty"`
+	Ceiling    float64 `json:"ceiling,omitempty"`
+	// RollbackLimit and PromoteLimit are the parts that apply at this step.
+	RollbackLimit Limit  `json:"rollback_limit,omitzero"`
+	PromoteLimit  Limit  `json:"promote_limit,omitzero"`
+	Tests         []Test `json:"tests,omitempty"`
+	Breach        bool   `json:"breach,omitempty"`
+	Within        bool   `json:"within,omitempty"`
+	Why           string `json:"why"` // one sentence
 }
 
 // Values are a metric's value in both arms and the sizes of its samples.
@@ -240,6 +255,11 @@ type Values struct {
 	StableEffective float64 `json:"stable_effective"`
 	CanaryUsers     float64 `json:"canary_users,omitempty"` // distinct in the step; 0 is unknown
 	StableUsers     float64 `json:"stable_users,omitempty"`
+	// CanaryFailing and StableFailing are the parts, 0 to 1, of those users that had
+	// one of the events that a rate counts.
+	CanaryFailing float64 `json:"canary_failing,omitempty"`
+	StableFailing float64 `json:"stable_failing,omitempty"`
+	CanarySkipped float64 `json:"canary_skipped,omitempty"` // requests that a breaker kept away
 }
 
 // Test is the evidence against one limit.

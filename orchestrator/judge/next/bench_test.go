@@ -1,0 +1,69 @@
+package judge
+
+import "testing"
+
+// looks are the inputs of a service's look, one after the other: an interval each.
+func looks(minutes int64) []Input {
+	whole := newTraffic(7, 1000, 0.05).run(base(), minutes)
+	whole.Step.Bake, whole.Step.Deadline = 1e15, base().Step.Deadline.AddDate(1, 0, 0)
+	in := whole
+	in.Intervals, in.Through = whole.Intervals[:60], whole.Intervals[59].Index
+	inputs := []Input{in}
+	for i := 60; i < len(whole.Intervals); i++ {
+		in.Intervals, in.Through = whole.Intervals[i:i+1], whole.Intervals[i].Index
+		inputs = append(inputs, in)
+	}
+	return inputs
+}
+
+// BenchmarkLook is a service's whole look in the middle of a step: the memory read,
+// an interval judged and explained, the memory written.
+func BenchmarkLook(b *testing.B) {
+	inputs := looks(30)
+	var m Memory
+	for _, in := range inputs[:len(inputs)-1] {
+		in.Memory = m
+		_, m = Judge(in)
+	}
+	text, last := m.Encode(), inputs[len(inputs)-1]
+	b.ReportAllocs()
+	for b.Loop() {
+		memory, err := DecodeMemory(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		last.Memory = memory
+		v, after := Judge(last)
+		if v.Decision != Hold {
+			b.Fatal(v.Reason)
+		}
+		after.Encode()
+	}
+	b.ReportMetric(float64(len(text)), "memory-bytes")
+}
+
+// BenchmarkJudge is the same without text around it.
+func BenchmarkJudge(b *testing.B) {
+	inputs := looks(30)
+	var m Memory
+	for _, in := range inputs[:len(inputs)-1] {
+		in.Memory = m
+		_, m = Judge(in)
+	}
+	last := inputs[len(inputs)-1]
+	last.Memory = m
+	b.ReportAllocs()
+	for b.Loop() {
+		Judge(last)
+	}
+}
+
+// BenchmarkStep is what a simulation does: an hour of history and 15 minutes of a
+// step in one call.
+func BenchmarkStep(b *testing.B) {
+	in := newTraffic(7, 1000, 0.05).run(base(), 15)
+	b.ReportAllocs()
+	for b.Loop() {
+		Judge(in)
+	}
+}
