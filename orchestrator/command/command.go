@@ -100,6 +100,7 @@ func (a *app) commands() []*cli.Command {
 		a.statusCommand(),
 		a.historyCommand(),
 		a.traceCommand(),
+		a.simulateCommand(),
 		a.testerCommand(),
 		a.validateCommand(),
 		a.completionCommand(),

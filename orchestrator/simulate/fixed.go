@@ -53,7 +53,7 @@ func (f *fixed) Judge(in judge.Input) (judge.Decision, time.Time) {
 // check counts a failed check and reports that it was the last allowed one.
 func (f *fixed) check(i judge.Interval, limits judge.Limits) bool {
 	errors, latency := limits[judge.Errors].Rollback, limits[judge.LatencyP95].Rollback
-	if rate(i.Canary) > errors.Absolute || p95(i.Canary) > latency.Relative*p95(i.Stable) {
+	if rate(i.Canary) > errors.Absolute || slowerThan(i.Canary, i.Stable, latency.Relative) {
 		f.failed++
 	}
 	return f.failed >= failedChecks
@@ -78,7 +78,7 @@ func (f *fixed) within(limits judge.Limits) bool {
 	}
 	errors, latency := limits[judge.Errors].Promote, limits[judge.LatencyP95].Promote
 	return canary.Weight > 0 && rate(canary) <= max(errors.Absolute, errors.Relative*rate(stable)) &&
-		p95(canary) <= latency.Relative*p95(stable)
+		!slowerThan(canary, stable, latency.Relative)
 }
 
 func add(sum *judge.Counts, c judge.Counts) {
@@ -92,6 +92,11 @@ func rate(c judge.Counts) float64 {
 		return 0
 	}
 	return c.Errors / c.Weight
+}
+
+// slowerThan compares with stable where it has traffic.
+func slowerThan(canary, stable judge.Counts, ratio float64) bool {
+	return p95(stable) > 0 && p95(canary) > ratio*p95(stable)
 }
 
 func p95(c judge.Counts) float64 { return c.Times[judge.FirstByte].Quantile(0.95) }

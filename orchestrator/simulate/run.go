@@ -6,29 +6,6 @@ import (
 	"perch/orchestrator/judge/next"
 )
 
-// Plan is how a rollout is stepped and judged.
-type Plan struct {
-	Steps    []Step // rising; a promotion of the last ends the rollout
-	Look     time.Duration
-	Lag      time.Duration // until an interval can be judged
-	Deadline time.Duration // of the whole rollout
-}
-
-// Step is a share of the traffic and how it is judged.
-type Step struct {
-	BasisPoints int
-	Bake        time.Duration
-	Settings    judge.Settings // their Interval is the same at each step
-}
-
-// next is the share that a promotion of a step leads to.
-func (p Plan) next(step int) int {
-	if step+1 < len(p.Steps) {
-		return p.Steps[step+1].BasisPoints
-	}
-	return 10_000
-}
-
 // Method decides on one rollout: of the same kind as judge.Judge, it keeps its
 // memory to itself. It returns the decision and the end of the last interval that
 // it took in.
@@ -74,16 +51,19 @@ func Run(plan Plan, method Method, traffic Traffic) Outcome {
 	r := newRollout(plan, traffic)
 	for {
 		r.pass()
-		if r.now.Sub(r.began)%plan.Look != 0 {
+		// Looks keep their pace where that is no whole number of intervals.
+		if r.now.Sub(r.looked) < plan.Look {
 			continue
 		}
+		r.looked = r.now
 		switch decision := r.look(method); {
-		case decision == judge.Promote && r.step+1 < len(plan.Steps):
-			r.step++
-			r.since = r.now
-		case decision != judge.Hold:
+		case decision == judge.Rollback, decision == judge.Inconclusive:
 			return r.outcome(decision)
-		case r.now.Sub(r.began) > plan.Deadline+plan.Lag+plan.Look:
+		case r.passed(decision) && r.step+1 == len(plan.Steps):
+			return r.outcome(judge.Promote)
+		case r.passed(decision):
+			r.step, r.since, r.ready = r.step+1, r.now, time.Time{}
+		case !r.now.Before(r.deadline().Add(plan.Lag + plan.Look + r.length)):
 			return r.outcome(judge.Inconclusive) // by a method that knows no deadline
 		}
 	}
@@ -95,17 +75,38 @@ type rollout struct {
 	traffic    Traffic
 	length     time.Duration // of an interval
 	began, now time.Time
-	since      time.Time // when the step began
+	looked     time.Time
+	since      time.Time     // when the step began
+	ready      time.Time     // when the pause after the step's verdict ends; zero: no verdict
+	paused     time.Duration // which moves the deadline
 	step       int
 	waiting    []judge.Interval // that the method has not taken in
 	hit        float64
+}
+
+func (r *rollout) deadline() time.Time { return r.began.Add(r.plan.Deadline + r.paused) }
+
+// passed reports that the step is left for the next one.
+func (r *rollout) passed(decision judge.Decision) bool {
+	step := r.plan.Steps[r.step]
+	if step.Approved {
+		decision = judge.Hold
+		if r.now.Sub(r.since) >= step.Bake+r.plan.Lag {
+			decision = judge.Promote
+		}
+	}
+	if decision == judge.Promote && r.ready.IsZero() {
+		r.ready = r.now.Add(step.Pause)
+		r.paused += step.Pause
+	}
+	return !r.ready.IsZero() && !r.now.Before(r.ready)
 }
 
 // newRollout begins one with the history before it.
 func newRollout(plan Plan, traffic Traffic) *rollout {
 	settings := plan.Steps[0].Settings
 	began := epoch.Truncate(settings.Interval)
-	r := &rollout{plan: plan, traffic: traffic, length: settings.Interval, began: began, since: began}
+	r := &rollout{plan: plan, traffic: traffic, length: settings.Interval, began: began, looked: began, since: began}
 	for r.now = began.Add(-settings.History.Truncate(settings.Interval)); r.now.Before(began); {
 		r.pass()
 	}
@@ -137,7 +138,7 @@ func (r *rollout) look(method Method) judge.Decision {
 	decision, at := method.Judge(judge.Input{
 		Now: r.now, Lag: r.plan.Lag, Settings: step.Settings, Intervals: r.waiting[:n], Through: closed,
 		Step: judge.Step{BasisPoints: step.BasisPoints, Next: r.plan.next(r.step), Began: r.began, Since: r.since,
-			Bake: step.Bake, Deadline: r.began.Add(r.plan.Deadline)},
+			Bake: step.Bake, Deadline: r.deadline()},
 	})
 	for len(r.waiting) > 0 && r.waiting[0].Index < r.index(at) {
 		r.waiting = r.waiting[1:]

@@ -24,13 +24,6 @@ func (s *script) Judge(in judge.Input) (judge.Decision, time.Time) {
 	return judge.Hold, in.Now.Add(-in.Lag)
 }
 
-func settings() judge.Settings {
-	return judge.Settings{Interval: time.Minute, Reference: 15 * time.Minute, History: time.Hour, Limits: judge.Limits{
-		judge.Errors:     {Rollback: judge.Limit{Absolute: 0.01, Relative: 1.5}, Promote: judge.Limit{Absolute: 0.005, Relative: 1.2}},
-		judge.LatencyP95: {Rollback: judge.Limit{Relative: 1.5}, Promote: judge.Limit{Relative: 1.2}},
-	}}
-}
-
 // TestRun: a rollout goes up the ladder, shows each interval once, and ends.
 func TestRun(t *testing.T) {
 	tests := []struct {
@@ -46,12 +39,21 @@ func TestRun(t *testing.T) {
 		{name: "rolled back at the second step", decisions: map[float64]judge.Decision{15: judge.Promote, 20: judge.Rollback}, want: judge.Rollback, minute: 20, step: 1, looks: 20},
 		{name: "inconclusive", decisions: map[float64]judge.Decision{60: judge.Inconclusive}, want: judge.Inconclusive, minute: 60, looks: 60},
 		{name: "a method without a deadline", want: judge.Inconclusive, minute: 62, looks: 62},
+		{name: "a pause, after which the verdict does not matter", change: func(p *Plan) { p.Steps[0].Pause = 20 * time.Minute },
+			decisions: map[float64]judge.Decision{15: judge.Promote, 50: judge.Promote, 65: judge.Promote}, want: judge.Promote, minute: 65, step: 2, looks: 65},
+		{name: "rolled back in a pause", change: func(p *Plan) { p.Steps[0].Pause = 20 * time.Minute },
+			decisions: map[float64]judge.Decision{15: judge.Promote, 34: judge.Rollback}, want: judge.Rollback, minute: 34, looks: 34},
+		{name: "a pause moves the deadline", change: func(p *Plan) { p.Steps[0].Pause = 20 * time.Minute },
+			decisions: map[float64]judge.Decision{15: judge.Promote}, want: judge.Inconclusive, minute: 82, step: 1, looks: 82},
+		{name: "a person decides at the first step", change: func(p *Plan) { p.Steps[0].Approved = true },
+			decisions: map[float64]judge.Decision{7: judge.Promote, 30: judge.Promote, 45: judge.Promote}, want: judge.Promote, minute: 45, step: 2, looks: 45},
+		{name: "looks between intervals", change: func(p *Plan) { p.Look = 10 * time.Second }, decisions: map[float64]judge.Decision{15: judge.Rollback}, want: judge.Rollback, minute: 15, looks: 15},
 		{name: "a look each five minutes", change: func(p *Plan) { p.Look = 5 * time.Minute }, decisions: map[float64]judge.Decision{15: judge.Rollback}, want: judge.Rollback, minute: 15, looks: 3},
 		{name: "two minutes of lag", change: func(p *Plan) { p.Lag = 2 * time.Minute }, decisions: map[float64]judge.Decision{15: judge.Rollback}, want: judge.Rollback, minute: 15, looks: 15},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			plan := Figures(settings())
+			plan := Figures()
 			if test.change != nil {
 				test.change(&plan)
 			}
