@@ -170,7 +170,7 @@ func (j *judging) watch(v *Verdict) {
 			}
 		}
 	}
-	if j.memory.stepped && !j.alone && j.memory.crowd.check.Mismatch(j.split()) {
+	if j.memory.stepped && !j.alone && j.memory.crowd.check.Mismatch() {
 		v.Mismatch = pending
 	}
 	if arm, _, _, _ := j.collapse(); arm >= 0 {

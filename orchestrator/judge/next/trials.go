@@ -25,7 +25,6 @@ var kindNames = [...]string{"rollback.absolute", "rollback.relative", "rollback.
 	"ceiling", "promote.absolute", "promote.relative"}
 
 func (k kind) promotes() bool { return k >= promoteAbsolute }
-func (k kind) ofUsers() bool  { return k == rollbackAbsoluteUsers || k == rollbackRelativeUsers }
 
 // trial is a test that runs: a bet, of one of three forms, and its process.
 type trial struct {

@@ -177,7 +177,7 @@ func (c crowd) append(to []byte) []byte {
 	for _, pair := range []*[arms]sketch{&c.seen, &c.failing, &c.clientFailing} {
 		to = pair[stable].append(pair[canary].append(to))
 	}
-	return pack.Bits(pack.Float(pack.Float(to, c.check.Canary), c.check.Stable), c.check.Null)
+	return c.check.Append(to)
 }
 
 func readCrowd(from *pack.Reader) crowd {
@@ -186,6 +186,6 @@ func readCrowd(from *pack.Reader) crowd {
 		pair[canary] = readSketch(from)
 		pair[stable] = readSketch(from)
 	}
-	c.check = ratio.Check{Canary: from.Float(), Stable: from.Float(), Null: from.Bits()}
+	c.check = ratio.Read(from)
 	return c
 }

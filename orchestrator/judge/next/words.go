@@ -54,7 +54,7 @@ func (j *judging) frozenWords() string {
 func (j *judging) mismatchWords() string {
 	c := j.memory.crowd
 	return fmt.Sprintf("the canary has %.3g %% of the users instead of %.3g %% (evidence %s, 1000× is needed), so the arms are not alike",
-		100*c.part(), 100*j.split(), FormatEvidence(c.check.Log(j.split())))
+		100*c.part(), 100*j.split(), FormatEvidence(c.check.Log()))
 }
 
 // part estimates the canary's part of the users that were seen in the step.

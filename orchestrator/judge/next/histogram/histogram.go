@@ -83,21 +83,22 @@ func (h Histogram) Holding(q float64) (int, bool) {
 
 // find returns also which part of the bucket's weight lies below the quantile.
 func (h Histogram) find(q float64) (int, float64, bool) {
-	left := q * h.Total()
+	total := h.Total()
+	left, trace := q*total, 1e-9*total // what rounding may leave
 	last := -1
 	for i, count := range h.Counts {
 		if !(count > 0) {
 			continue
 		}
-		if last = i; left <= count {
-			return h.First + i, max(0, left) / count, true
+		if last = i; left <= count+trace {
+			return h.First + i, min(1, max(0, left)/count), true
 		}
 		left -= count
 	}
 	if last < 0 {
 		return 0, 0, false
 	}
-	return h.First + last, 1, true // rounding left a trace
+	return h.First + last, 1, true
 }
 
 // Quantile returns the q-quantile in ms, interpolated within its bucket on the
