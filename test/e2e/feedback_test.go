@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -10,10 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"perch/orchestrator/cloudflare"
+	"perch/orchestrator/measure"
 	"perch/shared/bucket"
 	"perch/shared/document"
 	"perch/shared/seal"
 	"perch/shared/telemetry"
+	"perch/test/stack"
+	"perch/test/upstream"
 )
 
 // rate sends a rating.
@@ -129,53 +133,91 @@ func TestFeedback(t *testing.T) {
 	require.NotContains(t, w.stack.Log(), sealed)
 }
 
-// TestFeedbackJoins: the trace of an answer, and the id of a prediction, lead in
-// SQL from a rating to the variant that gave the answer.
-func TestFeedbackJoins(t *testing.T) {
-	const model = "acme/flux"
-	w := newWorld(t, worldOptions{Models: []string{model}, Places: 2})
-	w.write(rollout(model, 5000))
-	assigned := map[string]int{}
-	const users = 20
-	for i := range users {
-		user := map[string]string{"x-user-id": fmt.Sprint("user-", i)}
-		r := w.do(call{Path: "/v1/models/" + model + "/predictions", Body: `{"input":{"prompt":"x"}}`, Headers: user})
-		require.Equal(t, 201, r.Status, r.Body)
+// TestFeedbackIsMeasured: the trace of an answer, the id of a prediction, and a
+// seal lead from a rating to the variant that gave the answer, as the orchestrator
+// measures; a rating counts once, and the answers of a fallback for nobody.
+func TestFeedbackIsMeasured(t *testing.T) {
+	const service, users = "model:acme/flux", 30
+	w := newWorld(t, worldOptions{Models: []string{"acme/flux"}, Places: 2})
+	w.write(rollout("acme/flux", 5000))
+	w.awaitVariant(0, "acme/flux", "somebody", w.predict(0, "acme/flux", "somebody").variant())
+	began := time.Now()
+	assigned := map[string]float64{}
+	rate := func(i int, r reply, score string) {
 		var made links
 		require.NoError(t, json.Unmarshal([]byte(r.Body), &made))
-		assigned[r.variant()]++
-		body := fmt.Sprintf(`{"trace":%q,"score":0,"service":%q}`, r.Header.Get("x-perch-trace"), model)
-		if i%2 == 0 {
-			body = fmt.Sprintf(`{"prediction":%q,"score":0,"service":%q}`, made.ID, model)
-		}
-		rated := w.do(call{Place: 1, Path: "/_perch/feedback", Body: body, Headers: user})
+		_, sealed, _ := strings.Cut(made.URLs.Get, "?perch=")
+		body := []string{
+			fmt.Sprintf(`{"trace":%q,"score":%s,"service":"acme/flux"}`, r.Header.Get("x-perch-trace"), score),
+			fmt.Sprintf(`{"prediction":%q,"score":%s,"service":"acme/flux"}`, made.ID, score),
+			fmt.Sprintf(`{"prediction":%q,"score":%s}`, made.ID+"~"+sealed, score),
+		}[i%3]
+		rated := w.do(call{Place: 1, Path: "/_perch/feedback", Body: body})
 		require.Equal(t, 202, rated.Status, rated.Body)
 	}
-	require.Len(t, assigned, 2)
-	w.ratings("model:"+model, users)
-	s := w.stack
-	analytics := cloudflare.NewAnalytics(cloudflare.Config{BaseURL: s.API, Account: s.Account, Token: s.Token, Namespace: s.Namespace, Dataset: s.Dataset})
-	isRequest := fmt.Sprintf("if(%s = '%s', 1, 0)", telemetry.Kind, telemetry.KindRequest)
-	isRating := fmt.Sprintf("if(%s = '%s', 1, 0)", telemetry.Kind, telemetry.KindFeedback)
-	for _, key := range []telemetry.Column{telemetry.Trace, telemetry.Prediction} {
-		var rows []cloudflare.Row
-		counted := map[string]float64{}
-		require.Eventually(t, func() bool {
-			var err error
-			rows, err = analytics.Query(t.Context(), fmt.Sprintf(`SELECT variant, sum(rated) AS n FROM (SELECT %s AS id, argMax(%s, %s) AS variant, sum(%s) AS rated FROM %s WHERE %s != '' GROUP BY id) `+
-				`WHERE rated > 0 AND variant != '' GROUP BY variant`, key, telemetry.Variant, isRequest, isRating, s.Dataset, key))
-			total := 0.0
-			for _, row := range rows {
-				variant, _ := row.Text("variant")
-				counted[variant], _ = row.Float("n")
-				total += counted[variant]
-			}
-			return err == nil && total == users/2
-		}, 5*time.Second, 50*time.Millisecond, "%v", counted)
-		for variant, n := range counted {
-			require.LessOrEqual(t, n, float64(assigned[variant]), variant)
+	for i := range users {
+		r := w.predict(0, "acme/flux", fmt.Sprint("user-", i))
+		require.Equal(t, 201, r.Status, r.Body)
+		assigned[r.variant()]++
+		rate(i, r, map[string]string{document.Canary: "0.25", document.Stable: "true"}[r.variant()])
+		if i < 3 {
+			rate(i, r, map[string]string{document.Canary: "0", document.Stable: "0.5"}[r.variant()]) // a second time
 		}
 	}
+	require.NoError(t, w.upstream.SetBehavior(versionID("acme/flux", document.Canary), upstream.Behavior{ErrorRate: 1}))
+	rescued := 0
+	for i := range users {
+		if r := w.predict(0, "acme/flux", fmt.Sprint("user-", i)); r.Header.Get("x-perch-fallback") != "" {
+			rate(i, r, "false")
+			rescued++
+		}
+	}
+	require.Equal(t, int(assigned[document.Canary]), rescued)
+	ratings := users + 3 + rescued
+	w.ratings(service, ratings)
+
+	s := w.stack
+	analytics := cloudflare.NewAnalytics(cloudflare.Config{BaseURL: s.API, Account: s.Account, Token: s.Token, Namespace: s.Namespace, Dataset: s.Dataset})
+	ask := func(statement string) ([]cloudflare.Row, error) { return analytics.Query(t.Context(), statement) }
+	last := time.Now()
+	var good, bad map[string]float64
+	require.Eventually(t, func() bool {
+		q := measure.Query{Dataset: s.Dataset, Interval: time.Second, Expire: 5 * time.Minute, Through: measure.Closed(time.Now(), 0, time.Second)}
+		q.Subjects = []measure.Subject{{Service: service, Rollout: "r1", Began: began.Add(-time.Second), From: began.Unix() - 1}}
+		if q.Through < last.Unix() {
+			return false
+		}
+		intervals, err := measure.Ask(q, ask)
+		require.NoError(t, err)
+		require.NoError(t, measure.AskFeedback(q, ask, intervals))
+		good, bad = map[string]float64{}, map[string]float64{}
+		for _, in := range intervals[service] {
+			good[document.Stable], bad[document.Stable] = good[document.Stable]+in.Stable.Good, bad[document.Stable]+in.Stable.Bad
+			good[document.Canary], bad[document.Canary] = good[document.Canary]+in.Canary.Good, bad[document.Canary]+in.Canary.Bad
+		}
+		return good[document.Stable]+bad[document.Canary] == users
+	}, 20*time.Second, 100*time.Millisecond)
+	require.Equal(t, map[string]float64{document.Stable: assigned[document.Stable], document.Canary: 0}, good)
+	require.Equal(t, map[string]float64{document.Stable: 0, document.Canary: assigned[document.Canary]}, bad)
+}
+
+// TestFeedbackLost: a rating that cannot be recorded is not accepted, and one of
+// a service that cannot be known just now is refused as such.
+func TestFeedbackLost(t *testing.T) {
+	unbound := bundle(t, func(_ string, text []byte) []byte {
+		return bytes.ReplaceAll(text, []byte("env.ANALYTICS."), []byte("env.UNBOUND."))
+	})
+	w := newWorld(t, worldOptions{Worker: unbound, Models: []string{"acme/quiet"}})
+	w.write(rollout("acme/quiet", 10_000))
+	body := `{"prediction":"x","score":1,"service":"acme/quiet"}`
+	r := w.rate(body, nil)
+	require.Equal(t, 502, r.Status, r.Body)
+	require.Contains(t, r.Body, "Perch failed")
+	require.NoError(t, w.stack.SetKV(t.Context(), stack.KVUpdate{Reads: "error"}))
+	r = w.rate(strings.Replace(body, "quiet", "unseen", 1), nil)
+	require.Equal(t, 503, r.Status, r.Body)
+	require.Contains(t, r.Body, "the rollout document of model:acme/unseen cannot be read")
+	require.Empty(t, w.upstream.Log())
 }
 
 // TestFeedbackRefused: what is no rating is refused with the reason, as a problem
@@ -332,11 +374,16 @@ func TestFeedbackAccess(t *testing.T) {
 	limited.Access = &document.Access{RateLimit: "LIMITER"}
 	w.write(limited)
 	rating := strings.Replace(byTrace, model, "acme/limited", 1)
-	statuses := map[int]int{}
-	for range 6 {
-		statuses[w.rate(rating, map[string]string{"x-user-id": "busy"}).Status]++
-	}
-	require.Equal(t, map[int]int{202: 3, 429: 3}, statuses)
+	accepted := 0
+	require.Eventually(t, func() bool {
+		r = w.rate(rating, map[string]string{"x-user-id": "busy"})
+		if r.Status == 202 {
+			accepted++
+		}
+		return r.Status == 429
+	}, 10*time.Second, time.Millisecond)
+	require.Contains(t, r.Body, "too many requests of this user for model:acme/limited")
+	require.GreaterOrEqual(t, accepted, 3)
 	require.Equal(t, 202, w.rate(rating, map[string]string{"x-user-id": "idle"}).Status)
-	w.ratings("model:acme/limited", 4)
+	w.ratings("model:acme/limited", accepted+1)
 }
