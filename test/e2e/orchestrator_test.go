@@ -46,6 +46,7 @@ cold_start: 0s
 spread: 0s
 lag: %s
 min_requests: %d
+failures: 2
 unattended_after: 60s
 deadline: 120s
 metrics: {latency_p95: {rollback: {absolute: 3s, relative: 20}, promote: {absolute: 2s, relative: 15}}}
