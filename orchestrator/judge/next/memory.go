@@ -123,10 +123,7 @@ func (m *Memory) pack() []byte {
 	for _, t := range m.trials {
 		to = pack.Int(pack.Int(to, int64(t.metric)), int64(t.kind))
 		to = pack.Int(pack.Float(to, t.null), t.process.Intervals)
-		to = pack.Int(to, int64(len(t.process.Weights)))
-		for _, weight := range t.process.Weights {
-			to = pack.Bits(to, weight)
-		}
+		to = packWeights(to, t.process.Weights)
 	}
 	to = m.crowd.append(to)
 	for _, s := range m.step {
@@ -154,17 +151,14 @@ func (m *Memory) unpack(from *pack.Reader) {
 	for i := range m.noise {
 		m.noise[i] = noise.Read(from)
 	}
-	if n := from.Len(5); n > 0 {
+	if n := from.Len(6); n > 0 {
 		m.trials = make([]remembered, n)
 	}
 	for i := range m.trials {
 		t := &m.trials[i]
 		t.metric, t.kind, t.null = int(from.Int()), kind(from.Int()), from.Float()
 		t.process.Intervals = from.Int()
-		t.process.Weights = make([]float64, from.Len(8))
-		for j := range t.process.Weights {
-			t.process.Weights[j] = from.Bits()
-		}
+		t.process.Weights = readWeights(from)
 	}
 	m.crowd = readCrowd(from)
 	for i := range m.step {
@@ -173,6 +167,40 @@ func (m *Memory) unpack(from *pack.Reader) {
 	for i := range m.times {
 		m.times[i] = histogram.Read(from)
 	}
+}
+
+// packWeights packs log weights; those of a test that has seen nothing are alike.
+func packWeights(to []byte, weights []float64) []byte {
+	written := weights
+	if !slices.ContainsFunc(weights, func(weight float64) bool { return weight != weights[0] }) {
+		written = weights[:min(1, len(weights))]
+	}
+	to = pack.Int(pack.Int(to, int64(len(weights))), int64(len(written)))
+	for _, weight := range written {
+		to = pack.Bits(to, weight)
+	}
+	return to
+}
+
+// mostWeights is more than any grid has.
+const mostWeights = 64
+
+func readWeights(from *pack.Reader) []float64 {
+	n := from.Int()
+	written := from.Len(8)
+	if n < 0 || n > mostWeights || written != 1 && int64(written) != n {
+		from.Fail()
+		return nil
+	}
+	weights := make([]float64, n)
+	for j := range weights {
+		if j < written {
+			weights[j] = from.Bits()
+		} else {
+			weights[j] = weights[0]
+		}
+	}
+	return weights
 }
 
 // append packs an arm: which fields are not 0, and those.

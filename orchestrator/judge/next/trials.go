@@ -135,12 +135,12 @@ func (a *assayed) lay(k kind, null, needed float64, schedule eprocess.Schedule) 
 	case a.timed:
 		t.bucket = buckets(null)
 		if relative {
-			t.shift = eprocess.NewShift(eprocess.Shifts(aim))
+			t.shift = eprocess.ShiftsTo(aim)
 		} else {
 			t.absolute = eprocess.NewOdds(1-a.quantile, eprocess.Shifts(aim))
 		}
 	case relative:
-		t.relative = eprocess.NewRelative(null, eprocess.Ratios(aim))
+		t.relative = eprocess.RatiosTo(aim, null)
 	default:
 		null = min(null, mostRate)
 		t.absolute = eprocess.NewAbsolute(null, eprocess.Rates(aim, null))

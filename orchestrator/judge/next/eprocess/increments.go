@@ -50,13 +50,25 @@ type Relative struct {
 	logs      []float64
 }
 
+// ratioLogs are the logarithms of the grids of ratios.
+var ratioLogs = map[Aim][]float64{Above: logs(ratiosAbove), Below: logs(ratiosBelow)}
+
+// RatiosTo returns the bet on an aim's grid against the null's ratio r₀ > 0.
+func RatiosTo(aim Aim, null float64) Relative {
+	return Relative{null, Ratios(aim), ratioLogs[aim]}
+}
+
+func logs(values []float64) []float64 {
+	logs := make([]float64, len(values))
+	for i, x := range values {
+		logs[i] = math.Log(x)
+	}
+	return logs
+}
+
 // NewRelative returns the bet on multiples of the null's ratio r₀ > 0.
 func NewRelative(null float64, multiples []float64) Relative {
-	r := Relative{null: null, multiples: multiples, logs: make([]float64, len(multiples))}
-	for j, m := range multiples {
-		r.logs[j] = math.Log(m)
-	}
-	return r
+	return Relative{null, multiples, logs(multiples)}
 }
 
 // Len returns the number of alternatives.
@@ -85,6 +97,12 @@ func (r Relative) Increments(to []float64, kc, nc, ks, ns, c float64) {
 type Shift struct {
 	factors []float64 // of the odds
 }
+
+// The bets on the grids of shifts.
+var shifts = map[Aim]Shift{Above: NewShift(shiftsAbove), Below: NewShift(shiftsBelow)}
+
+// ShiftsTo returns the bet on an aim's grid.
+func ShiftsTo(aim Aim) Shift { return shifts[aim] }
 
 // NewShift returns the bet on shifts δ of the log odds.
 func NewShift(shifts []float64) Shift {

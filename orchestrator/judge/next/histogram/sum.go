@@ -2,7 +2,7 @@ package histogram
 
 // Sum adds up histograms in place. The zero value is empty.
 type Sum struct {
-	counts     [Buckets]float64
+	counts     []float64 // Buckets of them, once there is something
 	first, end int
 }
 
@@ -16,6 +16,9 @@ func (s *Sum) Reset() {
 func (s *Sum) Add(h Histogram, factor float64) {
 	if len(h.Counts) == 0 {
 		return
+	}
+	if s.counts == nil {
+		s.counts = make([]float64, Buckets)
 	}
 	first := max(0, min(Buckets-1, h.First))
 	end := max(first+1, min(Buckets, h.First+len(h.Counts)))

@@ -51,18 +51,19 @@ func (r *Reader) Err() error { return r.err }
 // Done returns ErrDamaged where something was missing or is left over.
 func (r *Reader) Done() error {
 	if len(r.left) > 0 {
-		r.fail()
+		r.Fail()
 	}
 	return r.err
 }
 
-func (r *Reader) fail() { r.err, r.left = ErrDamaged, nil }
+// Fail makes the bytes be damaged, for what they say makes no sense.
+func (r *Reader) Fail() { r.err, r.left = ErrDamaged, nil }
 
 // Int reads an integer.
 func (r *Reader) Int() int64 {
 	n, size := binary.Varint(r.left)
 	if size <= 0 {
-		r.fail()
+		r.Fail()
 		return 0
 	}
 	r.left = r.left[size:]
@@ -73,7 +74,7 @@ func (r *Reader) Int() int64 {
 func (r *Reader) Len(itemBytes int) int {
 	n := r.Int()
 	if n < 0 || n > int64(len(r.left)/itemBytes) {
-		r.fail()
+		r.Fail()
 		return 0
 	}
 	return int(n)
@@ -83,7 +84,7 @@ func (r *Reader) Len(itemBytes int) int {
 func (r *Reader) Float() float64 {
 	n, size := binary.Uvarint(r.left)
 	if size <= 0 {
-		r.fail()
+		r.Fail()
 		return 0
 	}
 	r.left = r.left[size:]
@@ -96,7 +97,7 @@ func (r *Reader) Float() float64 {
 // Bits reads what Bits wrote.
 func (r *Reader) Bits() float64 {
 	if len(r.left) < 8 {
-		r.fail()
+		r.Fail()
 		return 0
 	}
 	x := math.Float64frombits(binary.LittleEndian.Uint64(r.left))
@@ -107,7 +108,7 @@ func (r *Reader) Bits() float64 {
 // Short reads what Short wrote.
 func (r *Reader) Short() float32 {
 	if len(r.left) < 4 {
-		r.fail()
+		r.Fail()
 		return 0
 	}
 	x := math.Float32frombits(binary.LittleEndian.Uint32(r.left))
