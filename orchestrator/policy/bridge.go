@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"time"
-
 	former "perch/orchestrator/judge"
 	"perch/orchestrator/judge/next"
 )
@@ -18,5 +16,3 @@ func (p Policy) FormerLimits(basisPoints int) (rollback, promote former.Limits) 
 	promote = former.Limits{Errors: former.Limit(errors.Promote), LatencyP95: former.Limit(latency.Promote)}
 	return rollback, promote
 }
-
-func (d Duration) String() string { return former.FormatDuration(time.Duration(d)) }

@@ -111,7 +111,7 @@ func (p Policy) checkBakes(l *problems) {
 
 // checkLimits requires that what is promoted is not what is rolled back.
 func (l *problems) checkLimits(path string, limits judge.Limits) {
-	for _, m := range metrics {
+	for _, m := range judge.Metrics {
 		b, judged := limits[m]
 		if !judged {
 			continue
@@ -120,11 +120,11 @@ func (l *problems) checkLimits(path string, limits judge.Limits) {
 		const hint = "what is promoted must not be what is rolled back"
 		l.require(b.Rollback != judge.Limit{}, at+".rollback", "give absolute or relative, or write %s: off", m)
 		l.require(b.Promote != judge.Limit{}, at+".promote", "give absolute or relative, or write %s: off", m)
-		l.require(b.Promote.Absolute <= b.Rollback.Absolute, at+".promote.absolute", "%s is above rollback's %s: %s", format(m, b.Promote.Absolute), format(m, b.Rollback.Absolute), hint)
+		l.require(b.Promote.Absolute <= b.Rollback.Absolute, at+".promote.absolute", "%s is above rollback's %s: %s", judge.FormatMetric(m, b.Promote.Absolute), judge.FormatMetric(m, b.Rollback.Absolute), hint)
 		l.require(b.Promote.Relative <= b.Rollback.Relative, at+".promote.relative", "%g is above rollback's %g: %s", b.Promote.Relative, b.Rollback.Relative, hint)
 		if b.Ceiling > 0 {
-			l.require(b.Floor < b.Ceiling, at+".floor", "%s is not below the ceiling, %s", format(m, b.Floor), format(m, b.Ceiling))
-			l.require(b.Rollback.Absolute < b.Ceiling, at+".ceiling", "%s is not above rollback's absolute limit, %s, which would never act", format(m, b.Ceiling), format(m, b.Rollback.Absolute))
+			l.require(b.Floor < b.Ceiling, at+".floor", "%s is not below the ceiling, %s", judge.FormatMetric(m, b.Floor), judge.FormatMetric(m, b.Ceiling))
+			l.require(b.Rollback.Absolute < b.Ceiling, at+".ceiling", "%s is not above rollback's absolute limit, %s, which would never act", judge.FormatMetric(m, b.Ceiling), judge.FormatMetric(m, b.Rollback.Absolute))
 		}
 	}
 }

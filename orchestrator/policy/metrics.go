@@ -10,63 +10,28 @@ import (
 	"perch/orchestrator/judge/next"
 )
 
-// metrics are all that can be judged, in the order in which they are shown.
-var metrics = []judge.Metric{
-	judge.Errors, judge.ClientErrors, judge.Feedback, judge.LatencyP50, judge.LatencyP95, judge.TotalP50, judge.TotalP95,
-	judge.FirstTokenP50, judge.FirstTokenP95, judge.CostP50, judge.CostP95,
-}
-
 // off takes a metric out of judgement.
 const off = "off"
 
-// defaultBounds are the limits of a metric where a policy gives none.
+// defaultBounds are the limits of a metric where a policy names it without.
 func defaultBounds(m judge.Metric) judge.Bounds {
-	switch m {
-	case judge.Errors:
-		return bounds(0.01, 1.5, 0.005, 1.2)
-	case judge.ClientErrors:
-		return bounds(0.02, 2, 0.01, 1.5)
-	case judge.Feedback:
-		return bounds(0.10, 1.5, 0.05, 1.2)
+	if m == judge.Feedback {
+		return judge.DefaultFeedback()
 	}
-	b := bounds(0, 1.5, 0, 1.2)
-	b.Observe = m == judge.CostP50 || m == judge.CostP95
-	return b
-}
-
-func bounds(rollback, rollbackRelative, promote, promoteRelative float64) judge.Bounds {
-	return judge.Bounds{Rollback: judge.Limit{Absolute: rollback, Relative: rollbackRelative}, Promote: judge.Limit{Absolute: promote, Relative: promoteRelative}}
-}
-
-// defaultLimits leave out feedback, which few clients give.
-func defaultLimits() judge.Limits {
-	limits := judge.Limits{}
-	for _, m := range metrics {
-		if m != judge.Feedback {
-			limits[m] = defaultBounds(m)
-		}
-	}
-	return limits
+	return judge.DefaultLimits()[m]
 }
 
 // isRate reports that a metric is a fraction, not a time.
 func isRate(m judge.Metric) bool {
-	return m == judge.Errors || m == judge.ClientErrors || m == judge.Feedback
-}
-
-// format writes a metric's value as a policy has it: "1.25 %" or "200ms".
-func format(m judge.Metric, value float64) string {
-	if isRate(m) {
-		return fmt.Sprintf("%.3g %%", value*100)
-	}
-	return fmt.Sprintf("%gms", value)
+	_, _, timed := m.Timing()
+	return !timed
 }
 
 // metrics reads limits over those that are there already. A metric is taken
 // out by off where that may be.
 func (r *reader) metrics(limits judge.Limits, base judge.Limits, mayBeOff bool) func(string, *yaml.Node) {
-	fields := make([]field, len(metrics))
-	for i, m := range metrics {
+	fields := make([]field, len(judge.Metrics))
+	for i, m := range judge.Metrics {
 		fields[i] = field{string(m), func(path string, value *yaml.Node) {
 			if value.Kind == yaml.ScalarNode && value.Value == off {
 				if !mayBeOff {
@@ -110,7 +75,7 @@ func (r *reader) moved(aim string) func(string, *yaml.Node) {
 	return func(path string, node *yaml.Node) {
 		var parts []string
 		for i := 0; node.Kind == yaml.MappingNode && i+1 < len(node.Content); i += 2 {
-			if name := node.Content[i].Value; slices.Contains(metrics, judge.Metric(name)) {
+			if name := node.Content[i].Value; slices.Contains(judge.Metrics[:], judge.Metric(name)) {
 				parts = append(parts, fmt.Sprintf("%s: {%s: %s}", name, aim, flow(node.Content[i+1])))
 			}
 		}

@@ -48,13 +48,14 @@ type Policy struct {
 
 // Default is the policy where none is given.
 func Default() Policy {
+	d := judge.Default()
 	p := Policy{
-		Method: judge.Evidence, Steps: []Step{{BasisPoints: 500}, {BasisPoints: 2_000}, {BasisPoints: 5_000}, {BasisPoints: allTraffic}},
-		Interval: Duration(time.Minute), Look: Duration(time.Minute), Bake: Duration(15 * time.Minute),
-		Window: Duration(5 * time.Minute), Reference: Duration(15 * time.Minute), History: Duration(time.Hour),
-		ColdStart: Duration(2 * time.Minute), Spread: Duration(2 * time.Minute), Lag: Duration(time.Minute), Expire: Duration(5 * time.Minute),
+		Method: d.Method, Steps: []Step{{BasisPoints: 500}, {BasisPoints: 2_000}, {BasisPoints: 5_000}, {BasisPoints: allTraffic}},
+		Interval: Duration(d.Interval), Look: Duration(time.Minute), Bake: Duration(15 * time.Minute),
+		Window: Duration(d.Recent), Reference: Duration(d.Reference), History: Duration(d.History),
+		ColdStart: Duration(d.ColdStart), Spread: Duration(d.Spread), Lag: Duration(time.Minute), Expire: Duration(5 * time.Minute),
 		UnattendedAfter: Duration(time.Hour), OnInconclusive: InconclusiveHold,
-		MinRequests: 100, Failures: 3, Limits: defaultLimits(),
+		MinRequests: d.MinRequests, Failures: d.Failures, Limits: d.Limits,
 	}
 	p.Deadline = p.DefaultDeadline()
 	return p
@@ -66,22 +67,21 @@ func (p Policy) Horizon() time.Duration {
 	return max(time.Duration(p.UnattendedAfter), 3*time.Duration(p.Look))
 }
 
-// alpha is the chance of a false rollback that a family of metrics is granted.
-const alpha = 0.05
-
 // Settings say how a percentage, in basis points, is judged: as its step says
 // where that has limits of its own.
 func (p Policy) Settings(basisPoints int) judge.Settings {
 	return judge.Settings{
 		Method: p.Method, Interval: time.Duration(p.Interval), Recent: time.Duration(p.Window), Reference: time.Duration(p.Reference),
 		History: time.Duration(p.History), ColdStart: time.Duration(p.ColdStart), Spread: time.Duration(p.Spread),
-		Horizon: time.Duration(p.Deadline), Alpha: alpha, Limits: p.limits(p.StepAt(basisPoints)),
+		Horizon: time.Duration(p.Deadline), Alpha: judge.Default().Alpha, Limits: p.limits(p.StepAt(basisPoints)),
 		MinRequests: p.MinRequests, Failures: p.Failures,
 	}
 }
 
 // Duration is a time.Duration that is written as text, such as "15m".
 type Duration time.Duration
+
+func (d Duration) String() string { return judge.FormatDuration(time.Duration(d)) }
 
 // MarshalText implements encoding.TextMarshaler, exactly.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }

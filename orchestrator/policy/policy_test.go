@@ -45,7 +45,7 @@ func TestParse(t *testing.T) {
 	want := Policy{
 		Method: judge.Thresholds, Interval: seconds(30), Look: seconds(30), Bake: seconds(1200), Window: seconds(240), Reference: seconds(720),
 		History: seconds(7200), ColdStart: seconds(90), Spread: seconds(60), Lag: seconds(45), Expire: seconds(180), MinRequests: 250, Failures: 5,
-		UnattendedAfter: seconds(5400), Deadline: seconds(10800), OnInconclusive: InconclusiveRollback, Limits: defaultLimits(),
+		UnattendedAfter: seconds(5400), Deadline: seconds(10800), OnInconclusive: InconclusiveRollback, Limits: judge.DefaultLimits(),
 	}
 	want.Limits[judge.Errors] = judge.Bounds{Rollback: judge.Limit{Absolute: 0.02, Relative: 2}, Promote: judge.Limit{Absolute: 0.0025, Relative: 1.1}, Ceiling: 0.1}
 	want.Limits[judge.LatencyP95] = judge.Bounds{Rollback: judge.Limit{Absolute: 200, Relative: 1.6}, Promote: judge.Limit{Absolute: 150, Relative: 1.2}, Floor: 100, Ceiling: 3000}
@@ -71,7 +71,7 @@ func TestDefaults(t *testing.T) {
 	require.Equal(t, judge.Evidence, p.Method)
 	require.Equal(t, Duration(2*time.Hour), p.Deadline)
 	require.NotContains(t, p.Limits, judge.Feedback, "few clients rate answers")
-	require.Len(t, p.Limits, len(metrics)-1)
+	require.Len(t, p.Limits, len(judge.Metrics)-1)
 	require.True(t, p.Limits[judge.CostP95].Observe)
 }
 
@@ -200,9 +200,9 @@ func TestProblems(t *testing.T) {
 		{"no failures", "failures: 0", `line 1: failures: "0" is not allowed: give a whole number from 1 to 1000`},
 		{"promote looser than rollback", "metrics: {errors: {promote: {absolute: 2}}}", "line 1: metrics.errors.promote.absolute: 2 % is above rollback's 1 %"},
 		{"relative looser", "metrics:\n  latency_p95: {promote: {relative: 1.7}}", "line 2: metrics.latency_p95.promote.relative: 1.7 is above rollback's 1.5"},
-		{"time looser", "metrics: {total_p95: {promote: {absolute: 2s}, rollback: {absolute: 1s}}}", "metrics.total_p95.promote.absolute: 2000ms is above rollback's 1000ms"},
+		{"time looser", "metrics: {total_p95: {promote: {absolute: 2s}, rollback: {absolute: 1s}}}", "metrics.total_p95.promote.absolute: 2000 ms is above rollback's 1000 ms"},
 		{"no limit", "metrics: {latency_p95: {rollback: {relative: 0}, promote: {relative: 0}}}", "metrics.latency_p95.rollback: give absolute or relative, or write latency_p95: off"},
-		{"floor above the ceiling", "metrics: {latency_p95: {floor: 3s, ceiling: 2s}}", "line 1: metrics.latency_p95.floor: 3000ms is not below the ceiling, 2000ms"},
+		{"floor above the ceiling", "metrics: {latency_p95: {floor: 3s, ceiling: 2s}}", "line 1: metrics.latency_p95.floor: 3000 ms is not below the ceiling, 2000 ms"},
 		{"ceiling below the limit", "metrics: {errors: {ceiling: 1}}", "line 1: metrics.errors.ceiling: 1 % is not above rollback's absolute limit, 1 %"},
 		{"errors off", "metrics: {errors: off}", "line 1: metrics.errors: cannot be off: a promotion rests on it"},
 		{"errors observed", "metrics: {errors: {observe: true}}", "line 1: metrics.errors.observe: errors cannot be observed alone: a promotion rests on them"},

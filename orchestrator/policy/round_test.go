@@ -103,7 +103,7 @@ func writeSteps(p Policy) string {
 // writeLimits writes a section of metrics, those that are not judged too where all are to be named.
 func writeLimits(limits judge.Limits, all bool) string {
 	var list []string
-	for _, m := range metrics {
+	for _, m := range judge.Metrics {
 		b, judged := limits[m]
 		if !judged {
 			if all {
@@ -137,7 +137,7 @@ func draw(r *rand.Rand) Policy {
 	p.Method = []judge.Method{judge.Evidence, judge.Thresholds}[r.IntN(2)]
 	p.OnInconclusive = []string{InconclusiveHold, InconclusiveRollback}[r.IntN(2)]
 	p.MinRequests, p.Failures, p.Holdback = 1+r.Int64N(1e6), 1+r.IntN(3), r.IntN(2)*r.IntN(500)
-	for _, m := range metrics {
+	for _, m := range judge.Metrics {
 		if m != judge.Errors && r.IntN(4) == 0 {
 			delete(p.Limits, m)
 		} else if r.IntN(2) == 0 {
@@ -156,7 +156,7 @@ func draw(r *rand.Rand) Policy {
 			s.Bake, s.Pause = p.Bake+span(0, 1000), span(0, 10_000)
 		}
 		if r.IntN(3) == 0 {
-			m := metrics[r.IntN(len(metrics))]
+			m := judge.Metrics[r.IntN(len(judge.Metrics))]
 			s.Limits = judge.Limits{m: drawBounds(r, m)}
 		}
 	}
