@@ -279,6 +279,7 @@ func (b *bench) do(code int, args ...string) result {
 func (b *bench) start() *bench {
 	b.t.Helper()
 	b.do(0, "start", "--stable", "version=acme/flux:"+oldID, "--canary", "version=acme/flux:"+newID, "acme/flux")
+	b.source.queries = nil
 	return b
 }
 

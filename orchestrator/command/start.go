@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"perch/orchestrator/policy"
 	"perch/orchestrator/report"
 	"perch/orchestrator/rollout"
 	"perch/shared/document"
@@ -20,12 +21,15 @@ func (a *app) startCommand() *cli.Command {
 		Name: "start", Usage: "begin a rollout at the policy's first step", ArgsUsage: "[service]", Category: "rollout",
 		Description: "A TARGET is version=owner/name:id, deployment=owner/name, model=owner/name or url=https://….\n" +
 			"With url+credentials=https://… the target gets the clients' Authorization and cookies.\n" +
+			"It says beforehand, by what stable served lately, what the steps can detect and when they should end.\n" +
+			"With --steps auto the steps are laid by that; --dry-run writes nothing.\n" +
 			"What the policy file's section edge says is written into the document: targets, rules, user, overrides,\n" +
 			"time limits, fallback, outcomes, access. What it leaves out stays as it is in the present document.\n\nExample:\n" +
 			"  orchestrator start --canary version=acme/flux:5c7d… acme/flux",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "canary", Usage: "the new `TARGET`"},
 			&cli.StringFlag{Name: "stable", Usage: "the `TARGET` that serves now (default: the document's)"},
+			&cli.StringFlag{Name: "steps", Usage: "`PERCENTAGES` such as 5,20,50,100, or auto: by the traffic (default: the policy's)"},
 			&cli.StringFlag{Name: "rollout", Usage: "`ID` of the rollout, never used before (default: the date and a letter)"},
 			actorFlag(), dryRunFlag(),
 		},
@@ -34,13 +38,20 @@ func (a *app) startCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			steps, err := stepsFlag(c)
+			if err != nil {
+				return err
+			}
 			x, err := a.act(c)
 			if err != nil {
 				return err
 			}
-			status, err := x.start(c.Context, n)
+			status, err := x.start(c.Context, n, steps)
 			if err != nil {
 				return err
+			}
+			if status.Plan != nil && !x.settings.json {
+				report.WritePlan(a.stdout, *status.Plan, status.Time)
 			}
 			if err := x.print(status); err != nil {
 				return err
@@ -50,10 +61,13 @@ func (a *app) startCommand() *cli.Command {
 	}
 }
 
-func (x *session) start(ctx context.Context, n rollout.New) (report.Status, error) {
-	var err error
+func (x *session) start(ctx context.Context, n rollout.New, steps ladder) (report.Status, error) {
+	p, err := x.app.policy(x.settings)
+	if err != nil {
+		return report.Status{}, err
+	}
 	n.Service = x.service
-	if n.Policy, err = x.app.policy(x.settings); err != nil {
+	if n.Policy, err = steps.of(p); err != nil {
 		return report.Status{}, err
 	}
 	o, err := x.observe(ctx)
@@ -75,6 +89,10 @@ func (x *session) start(ctx context.Context, n rollout.New) (report.Status, erro
 	if err := x.complete(ctx, &n, o); err != nil {
 		return report.Status{}, err
 	}
+	expected, err := x.preview(ctx, &n)
+	if err != nil {
+		return report.Status{}, err
+	}
 	var notes []string
 	if n.ForeignAliases, notes, err = x.foreignAliases(ctx, n.Stable, n.Canary); err != nil {
 		return report.Status{}, err
@@ -91,7 +109,7 @@ func (x *session) start(ctx context.Context, n rollout.New) (report.Status, erro
 	}
 	status := x.describe(s)
 	from := s.Last.From
-	status.Action, status.From, status.Notes = string(s.Last.Action), &from, notes
+	status.Action, status.From, status.Notes, status.Plan = string(s.Last.Action), &from, notes, &expected
 	return status, nil
 }
 
@@ -116,6 +134,40 @@ func newRollout(c *cli.Context) (n rollout.New, err error) {
 		return n, invalid("use letters, digits, '.', '_' and '-', at most 100", "rollout id %q is not allowed", n.Rollout)
 	}
 	return n, nil
+}
+
+// ladder are the steps that --steps gives: none, a list, or auto.
+type ladder struct {
+	auto bool
+	list []policy.Step
+}
+
+func stepsFlag(c *cli.Context) (l ladder, err error) {
+	text := c.String("steps")
+	if l.auto = text == "auto"; l.auto || !c.IsSet("steps") {
+		return l, nil
+	}
+	for item := range strings.SplitSeq(text, ",") {
+		basisPoints, err := document.ParsePercentage(strings.TrimSpace(item))
+		if err != nil {
+			return l, invalid("give auto, or rising percentages such as 5,20,50,100", "--steps %q: %w", text, err)
+		}
+		l.list = append(l.list, policy.Step{BasisPoints: basisPoints})
+	}
+	return l, nil
+}
+
+// of returns the policy with these steps.
+func (l ladder) of(p policy.Policy) (policy.Policy, error) {
+	switch {
+	case l.auto:
+		p.Auto = true
+	case l.list != nil:
+		p = p.Laid(l.list)
+		p.Auto = false
+		return p, checkSteps(p)
+	}
+	return p, nil
 }
 
 func refuseRunning(o rollout.Observed) error {

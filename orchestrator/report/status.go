@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"perch/orchestrator/judge"
+	"perch/orchestrator/plan"
 	"perch/orchestrator/policy"
 	"perch/orchestrator/rollout"
 )
@@ -50,7 +51,9 @@ type Status struct {
 	DryRun   bool           `json:"dry_run,omitempty"`
 	Planned  []PlannedWrite `json:"writes,omitempty"`
 	Policy   *policy.Policy `json:"policy,omitempty"`
-	Time     time.Time      `json:"time"`
+	// Plan is what a rollout that begins can be expected to show.
+	Plan *plan.Plan `json:"plan,omitempty"`
+	Time time.Time  `json:"time"`
 }
 
 // Percentage is rollout.Percentage.
