@@ -12,6 +12,7 @@ const leastGuard = 20
 // look judges what has been seen so far: the verdict without its words.
 func (j *judging) look() {
 	in, m := j.in, &j.memory
+	j.sumWindows()
 	v := Verdict{Method: in.Settings.Method, Problem: in.Problem, Metrics: j.verdict.Metrics[:0]}
 	if v.Method != Thresholds {
 		v.Method = Evidence

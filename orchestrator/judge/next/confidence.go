@@ -2,6 +2,7 @@ package judge
 
 import (
 	"math"
+	"sort"
 
 	"perch/orchestrator/judge/next/histogram"
 )
@@ -17,8 +18,10 @@ func excess(k, n, p float64) float64 {
 	return mixture(k, n) - likelihood(k, n, p)
 }
 
+var logPi = math.Log(math.Pi)
+
 func mixture(k, n float64) float64 {
-	return lgamma(k+0.5) + lgamma(n-k+0.5) - lgamma(n+1) - math.Log(math.Pi)
+	return lgamma(k+0.5) + lgamma(n-k+0.5) - lgamma(n+1) - logPi
 }
 
 func likelihood(k, n, p float64) float64 {
@@ -76,24 +79,15 @@ func quantileInterval(h histogram.Histogram, q, tempered float64) (low, high flo
 	if !(total > 0) || !(tempered > 0) {
 		return 0, 0
 	}
-	factor := tempered / total
-	needed := -math.Log(1 - confidenceLevel)
-	excluded := func(bucket int) (bool, float64) {
+	factor, needed := tempered/total, -math.Log(1-confidenceLevel)
+	excluded := func(bucket int, longer bool) bool {
 		k := min(h.From(bucket)*factor, tempered)
-		return excess(k, tempered, 1-q) >= needed, k / tempered
+		return (k > (1-q)*tempered) == longer && excess(k, tempered, 1-q) >= needed
 	}
-	first, end := h.First, h.First+len(h.Counts)
-	lowest, highest := first, end
-	for bucket := first; bucket <= end; bucket++ {
-		out, share := excluded(bucket)
-		switch {
-		case out && share > 1-q:
-			lowest = bucket
-		case out && share < 1-q && bucket < highest:
-			highest = bucket
-		}
-	}
-	return histogram.Edge(lowest), histogram.Edge(highest)
+	// From bucket to bucket the share of longer times falls.
+	lowest := sort.Search(len(h.Counts), func(i int) bool { return !excluded(h.First+i+1, true) })
+	highest := sort.Search(len(h.Counts), func(i int) bool { return excluded(h.First+i, false) })
+	return histogram.Edge(h.First + lowest), histogram.Edge(h.First + highest)
 }
 
 // bound sets the interval of a metric's value in the step.

@@ -261,7 +261,7 @@ func boolInt(b bool) int64 {
 
 // clone returns a memory whose parts may be changed in place.
 func (m Memory) clone() Memory {
-	m.window = slices.Clip(m.window)
+	m.window = append(make(window, 0, len(m.window)+4), m.window...)
 	size := 0
 	for i := range m.trials {
 		size += len(m.trials[i].process.Weights)

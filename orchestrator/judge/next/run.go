@@ -84,8 +84,9 @@ func newJudging(in *Input) *judging {
 		j.assays, tests = append(j.assays, a), tests+len(a.trials)
 	}
 	j.tests = make([]Test, 0, tests)
+	j.verdict.Metrics = make([]Assessment, 0, len(j.assays))
 	j.resume()
-	j.sum()
+	j.sumPast()
 	return j
 }
 
@@ -221,7 +222,7 @@ func (j *judging) advance(i int64, iv *Interval) {
 		m.window = m.window.push(b, j.perBlock, i == j.began || i == j.since)
 	}
 	m.judged, m.last = true, i
-	j.sum()
+	j.sumPast()
 }
 
 // listen learns stable's noise from how an interval differs from the one before.
@@ -264,15 +265,34 @@ func (j *judging) compare(a *assayed, before, now *arm) (kb, nb, kn, nn float64,
 	return hb.From(bucket + 1), nb, hn.From(bucket + 1), nn, nb > 0 && nn > 0
 }
 
-// sum adds up the windows as they are after the last interval.
-func (j *judging) sum() {
+// sumPast adds up stable's times after the last interval, whatever step they are
+// of: what the next interval is compared with.
+func (j *judging) sumPast() {
 	m := &j.memory
-	j.recently.reset(j.timings)
-	j.window.reset(j.timings)
 	for _, timing := range j.timings {
 		j.past[timing].Reset()
 	}
-	var past arm
+	var weights arm
+	for i := range m.window {
+		b := &m.window[i]
+		if b.last <= m.last-j.reference {
+			continue
+		}
+		weights.weight += b.arms[stable].weight
+		weights.squared += b.arms[stable].squared
+		for _, timing := range j.timings {
+			j.past[timing].Add(b.arms[stable].times[timing], 1)
+		}
+	}
+	j.pastKish = weights.kish()
+}
+
+// sumWindows adds up both windows as they are after the last interval. The recent
+// one goes back before the step, as rollback tests do; that of plain limits does not.
+func (j *judging) sumWindows() {
+	m := &j.memory
+	j.recently.reset(j.timings)
+	j.window.reset(j.timings)
 	recentFrom := j.began
 	if j.in.Settings.Method == Thresholds {
 		recentFrom = j.since
@@ -282,15 +302,8 @@ func (j *judging) sum() {
 		if b.last > m.last-j.recent && b.first >= recentFrom {
 			j.recently.add(b, j.timings)
 		}
-		if b.last > m.last-j.reference {
-			if b.first >= j.since {
-				j.window.add(b, j.timings)
-			}
-			past.plus(&b.arms[stable])
-			for _, timing := range j.timings {
-				j.past[timing].Add(b.arms[stable].times[timing], 1)
-			}
+		if b.last > m.last-j.reference && b.first >= j.since {
+			j.window.add(b, j.timings)
 		}
 	}
-	j.pastKish = past.kish()
 }

@@ -27,6 +27,13 @@ func (s *Sum) Add(h Histogram, factor float64) {
 	} else {
 		s.first, s.end = min(s.first, first), max(s.end, end)
 	}
+	if h.First == first && h.First+len(h.Counts) == end {
+		to := s.counts[first:end]
+		for i, count := range h.Counts {
+			to[i] += factor * count
+		}
+		return
+	}
 	for i, count := range h.Counts {
 		s.counts[max(0, min(Buckets-1, h.First+i))] += factor * count
 	}
