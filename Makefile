@@ -34,6 +34,10 @@ soak: $(bundle) orchestrator ## slow proofs: crowds with traps, bodies of 100 MB
 proof: ## the judge against simulations and a second implementation: many more runs than the tests make; half an hour
 	go test -v -timeout 2h $$(go list ./orchestrator/judge/... | grep judgetest) -proof
 
+.PHONY: figures
+figures: ## the simulated rollouts of docs/figures.md, written into it; ten minutes
+	go run ./test/figures
+
 FUZZTIME ?= 2m
 .PHONY: fuzz
 fuzz: ## all fuzz targets, one after the other; FUZZTIME=2m for each
