@@ -89,7 +89,11 @@ func (s State) Resume(by By) (State, error) {
 	case Running:
 		return s, nil
 	case Waiting:
-		return s, &Refused{fmt.Sprintf("rollout %s is not paused: it waits for %s", s.ID(), s.Outstanding(by.Now)), s.waitHint()}
+		waits := s.Outstanding(by.Now)
+		if waits == "" {
+			return s, nil // the next look finds that the pause is over
+		}
+		return s, &Refused{fmt.Sprintf("rollout %s is not paused: it waits for %s", s.ID(), waits), s.waitHint()}
 	case RolledBack, Promoted:
 		return s, &Refused{fmt.Sprintf("rollout %s has ended: %s", s.ID(), s.Phase.words()), "begin a new rollout with orchestrator start"}
 	}

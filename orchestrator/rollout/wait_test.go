@@ -282,6 +282,13 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+func TestResumeAfterThePause(t *testing.T) {
+	s, _ := startedWith(t, policy.Step{Pause: policy.Duration(time.Hour)}).Judged(good, by(noon))
+	same, err := s.Resume(by(noon.Add(time.Hour)))
+	require.NoError(t, err)
+	require.Equal(t, s, same, "the next look goes on")
+}
+
 // TestOvertaken: what a person did while a step was at work is done again.
 func TestOvertaken(t *testing.T) {
 	at := noon.Add(20 * time.Minute)
