@@ -113,7 +113,7 @@ type outcome struct {
 }
 
 func usual() ladder {
-	return ladder{settings: judge.Settings{Interval: time.Minute}, steps: []int{500, 2000, 5000, 10000}, bake: 15 * time.Minute, history: 60, length: 60}
+	return ladder{settings: judge.Default(), steps: []int{500, 2000, 5000, 10000}, bake: 15 * time.Minute, history: 60, length: 60}
 }
 
 // run drives it. observe sees each verdict and may be nil.
