@@ -15,7 +15,7 @@ import (
 const (
 	mostStatementBytes = 128 << 10
 	mostAnswerBytes    = 12 << 20
-	mostRows           = 50_000
+	mostRows           = 60_000
 	rowBytes           = 200 // of an answer, names aside
 	fixedBytes         = 6 << 10
 )
@@ -31,7 +31,7 @@ const rowsOfTimes = 50
 // leastShare is the smallest share that is told apart: one user in 4,096.
 const leastShare = 1.0 / (1 << 12)
 
-// Limit is the number of rows that an answer may not reach: 50,000, fewer where
+// Limit is the number of rows that an answer may not reach: 60,000, fewer where
 // names are long.
 func (q Query) Limit() int {
 	longest := 0
@@ -45,10 +45,10 @@ func (q Query) Limit() int {
 // makes some rows of a service's units in one interval: units is how many rows
 // both arms had (Counts.Rows) in a recent one, 0 where that is unknown, and
 // services is how many the statement asks about. The users of a smaller share are
-// among those of a larger one. One service alone is told in full up to some 16,000
-// rows an interval, of three hundred each up to 64.
+// among those of a larger one. One service alone is told in full up to 15,000 rows
+// an interval, of three hundred each up to 50.
 func UserShare(units float64, services int) float64 {
-	rows := float64(mostRows / 3 / max(1, services))
+	rows := float64(mostRows / 4 / max(1, services))
 	if !(units > rows) {
 		return 1
 	}
@@ -87,7 +87,7 @@ func (q Query) takes(s Subject) bool {
 	if behind > mostBehind && behind > 2*(q.Through-q.Subjects[0].From+1) {
 		return false
 	}
-	return int64(len(q.Subjects)+1)*behind*2*rowsOfTimes < mostRows
+	return int64(len(q.Subjects)+1)*behind*2*rowsOfTimes < int64(q.Limit())
 }
 
 // Halves returns two queries that ask the same as q and are answered with about

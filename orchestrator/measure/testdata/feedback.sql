@@ -67,4 +67,4 @@ GROUP BY service,
   in_rollout,
   slot,
   class
-LIMIT 50000
+LIMIT 53544

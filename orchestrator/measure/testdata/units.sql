@@ -99,4 +99,4 @@ GROUP BY service,
   predict_bin,
   token_bin,
   told_user
-LIMIT 50000
+LIMIT 53544
