@@ -75,11 +75,15 @@ func (s stage) badLog(n sums, limit judge.Limit) float64 {
 	return least
 }
 
+// leastTimes is how many times of the canary there have to be for their
+// quantiles' errors to be as large as is reckoned here.
+const leastTimes = 20
+
 // findsSlower is the chance that a canary that takes ratio times as long is
 // rolled back for it within so many intervals of the step.
 func (s stage) findsSlower(ratio, intervals float64) float64 {
 	intervals -= s.warm()
-	if s.canary == 0 || intervals <= 0 {
+	if intervals <= 0 || s.canary*intervals < leastTimes {
 		return 0
 	}
 	level := math.Log(2 / (firstMass * s.settings.Alpha))

@@ -184,13 +184,13 @@ func (p Plan) warnings(of policy.Policy) []string {
 	warn := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	t := p.Traffic
 	if t.PerMinute == 0 {
-		return []string{"stable served nothing in this time: nothing can be said of what the steps detect"}
+		return nil
 	}
 	if t.TopUser > crowded {
 		warn("one user makes %.0f %% of the requests: whichever arm that user falls into, the split by requests will not be the percentage", 100*t.TopUser)
 	}
 	if users := t.Users * float64(p.Steps[0].BasisPoints) / whole; t.Users > 0 && users < fewUsers {
-		warn("the first step has some %.0f users on the canary: errors roll back only when enough different users see them", users)
+		warn("of stable's %.0f users, the first step has some %.2g on the canary: errors roll back only where enough different users meet them", t.Users, users)
 	}
 	if limit := of.Limits[judge.Errors].Rollback; t.Errors > limit.Absolute && limit.Absolute > 0 {
 		warn("stable fails %.3g %% of its requests, more than the rollback limit of %.3g %%: the relative limit of ×%.3g alone decides", 100*t.Errors, 100*limit.Absolute, limit.Relative)

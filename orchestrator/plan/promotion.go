@@ -14,13 +14,13 @@ import (
 func (s stage) errorsProved(tick float64, ticks int) []float64 {
 	chances := make([]float64, ticks)
 	bounds, judged := s.bounds(judge.Errors)
-	w := newWalk(s.canary * s.errors * tick)
+	w, limit := newWalk(s.canary*s.errors*tick), -1.0
 	for i := range chances {
-		intervals, limit := float64(i+1)*tick, -1.0
+		intervals := float64(i+1) * tick
 		switch {
 		case intervals < s.bake-1e-9:
 		case judged:
-			limit = s.provedUpTo(intervals, bounds)
+			limit = s.provedUpTo(intervals, limit, bounds)
 		default:
 			limit = math.Inf(1)
 		}
@@ -30,16 +30,19 @@ func (s stage) errorsProved(tick float64, ticks int) []float64 {
 }
 
 // provedUpTo returns the largest number of the canary's errors with which its
-// rate is proved and its value within the promote limit; below 0 there is none.
-func (s stage) provedUpTo(intervals float64, bounds judge.Bounds) float64 {
+// rate is proved and its value within the promote limit; below 0 there is none. It
+// is no less than it was before.
+func (s stage) provedUpTo(intervals, before float64, bounds judge.Bounds) float64 {
+	proved := func(errors float64) bool {
+		return s.goodLog(s.count(intervals, errors, s.errors), bounds.Rollback) >= s.level
+	}
 	within := s.limitOf(bounds.Promote, s.errors, bounds.Floor) * s.canary * intervals
-	low, high := -1.0, math.Floor(within)
-	for low < high {
-		middle := math.Ceil((low + high) / 2)
-		if s.goodLog(s.count(intervals, middle, s.errors), bounds.Rollback) >= s.level {
-			low = middle
+	low, high := before, math.Floor(within)
+	for next := low + 1; low < high; next = math.Ceil((low + high) / 2) {
+		if proved(next) {
+			low = next
 		} else {
-			high = middle - 1
+			high = next - 1
 		}
 	}
 	return low

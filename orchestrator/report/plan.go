@@ -17,18 +17,25 @@ import (
 // show.
 func WritePlan(w io.Writer, p plan.Plan, now time.Time) {
 	fmt.Fprint(w, indented("plan  ", planTraffic(p)))
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "  step\tcanary\tbake\tfinds in it\t%s\tgoes on\t\n", strings.Join(increaseTitles(p), "\t"))
-	for _, s := range p.Steps {
-		fmt.Fprintf(t, "  %s\t\n", strings.Join(planCells(s, p), "\t"))
+	if p.Traffic.PerMinute > 0 {
+		writePlanSteps(w, p)
 	}
-	_ = t.Flush()
 	for _, line := range planLines(p, now) {
 		fmt.Fprint(w, indented("      ", line))
 	}
 	for _, warning := range p.Warnings {
 		fmt.Fprint(w, indented("warning: ", warning))
 	}
+}
+
+func writePlanSteps(w io.Writer, p plan.Plan) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	titles := append([]string{"step", "canary", "bake", "finds in it"}, increaseTitles(p)...)
+	fmt.Fprintf(t, "  %s\tgoes on\t\n", strings.Join(titles, "\t"))
+	for _, s := range p.Steps {
+		fmt.Fprintf(t, "  %s\t\n", strings.Join(planCells(s), "\t"))
+	}
+	_ = t.Flush()
 }
 
 // planTraffic says what the plan rests on.
@@ -38,45 +45,58 @@ func planTraffic(p plan.Plan) string {
 	case p.Problem != "":
 		return "what the steps detect is not known: " + p.Problem
 	case t.PerMinute == 0:
-		return fmt.Sprintf("stable served nothing in the last %s", span(t.Span))
+		return "stable served nothing in " + lately(t.Span) + ": what the steps detect is not known"
 	}
-	text := fmt.Sprintf("by stable's last %s: %s requests a minute, %s errors", span(t.Span), figures(t.PerMinute), judge.FormatMetric(judge.Errors, t.Errors))
+	text := fmt.Sprintf("by what stable served in %s: %s requests a minute, %s errors", lately(t.Span), figures(t.PerMinute), judge.FormatMetric(judge.Errors, t.Errors))
 	if t.P95MS > 0 {
 		text += fmt.Sprintf(", p50 %s, p95 %s", judge.FormatMetric(judge.LatencyP50, t.P50MS), judge.FormatMetric(judge.LatencyP95, t.P95MS))
 	}
 	return text
 }
 
+// lately names the time up to now.
+func lately(s judge.Seconds) string {
+	if s == 3600 {
+		return "the last hour"
+	}
+	return "the last " + span(s)
+}
+
 func increaseTitles(p plan.Plan) []string {
 	var titles []string
 	if len(p.Steps) > 0 {
 		for _, f := range p.Steps[0].Found {
-			titles = append(titles, fmt.Sprintf("+%g pts in", 100*f.Increase))
+			titles = append(titles, points("%g", 100*f.Increase)+" in")
 		}
 	}
 	return titles
 }
 
-func planCells(s plan.Step, p plan.Plan) []string {
-	cells := []string{document.FormatPercentage(s.BasisPoints) + " %", "–", span(s.Bake), "–"}
-	if s.PerMinute > 0 {
-		cells[1] = figures(s.PerMinute) + "/min"
-		cells[3] = finds(s)
+// points writes an increase of the error rate.
+func points(format string, x float64) string {
+	text := fmt.Sprintf(format, x)
+	if text == "1" {
+		return "+1 pt"
 	}
+	return "+" + text + " pts"
+}
+
+func planCells(s plan.Step) []string {
+	cells := []string{document.FormatPercentage(s.BasisPoints) + " %", figures(s.PerMinute) + "/min", span(s.Bake), finds(s)}
 	for _, f := range s.Found {
 		cells = append(cells, spanOr(f.After, "–"))
 	}
-	return append(cells, goesOn(s, p))
+	return append(cells, goesOn(s))
 }
 
 // finds says what is found within the bake.
 func finds(s plan.Step) string {
 	var parts []string
 	if s.LeastErrors > 0 {
-		parts = append(parts, fmt.Sprintf("+%.1f pts", 100*s.LeastErrors))
+		parts = append(parts, points("%.1f", 100*s.LeastErrors))
 	}
 	if s.LeastSlower > 0 {
-		parts = append(parts, fmt.Sprintf("×%.1f times", s.LeastSlower))
+		parts = append(parts, fmt.Sprintf("times ×%.1f", s.LeastSlower))
 	}
 	if parts == nil {
 		return "–"
@@ -85,7 +105,7 @@ func finds(s plan.Step) string {
 }
 
 // goesOn says when a healthy canary passes the step.
-func goesOn(s plan.Step, p plan.Plan) string {
+func goesOn(s plan.Step) string {
 	switch {
 	case s.Approve == policy.ApproveInstead:
 		return "by a person"
@@ -106,19 +126,23 @@ func goesOn(s plan.Step, p plan.Plan) string {
 
 // planLines say how the whole plan goes.
 func planLines(p plan.Plan, now time.Time) []string {
-	if p.Traffic.PerMinute == 0 {
+	const gated = "orchestrator approve goes on from each step; what is clearly broken is rolled back"
+	switch {
+	case p.Traffic.PerMinute == 0 && isGated(p):
+		return []string{gated}
+	case p.Traffic.PerMinute == 0:
 		return nil
 	}
-	lines := []string{"finds, +1 pts …: rolled back so soon in 80 of 100 rollouts; goes on: a healthy canary, in 50 and 95 of 100"}
+	lines := []string{"finds, +1 pt in …: so it is in 80 of 100 rollouts; goes on: a healthy canary, in 50 and in 95 of 100"}
 	at := func(s judge.Seconds) string {
 		return now.Add(time.Duration(float64(s) * float64(time.Second))).UTC().Format("15:04 UTC")
 	}
 	deadline := "the deadline is " + at(p.Deadline)
 	switch {
 	case isGated(p):
-		lines = append(lines, "so few requests prove nothing in time: orchestrator approve goes on from each step, what is clearly broken is rolled back")
+		lines = append(lines, "so few requests prove nothing in time: "+gated)
 	case p.Reached.Half == 0:
-		lines = append(lines, fmt.Sprintf("only %.0f of 100 healthy canaries get to the last step in time: %s", 100*p.Promoted, deadline))
+		lines = append(lines, fmt.Sprintf("%.0f of 100 healthy canaries get to the last step in time: %s", 100*p.Promoted, deadline))
 	case p.Ended.Half == 0:
 		lines = append(lines, fmt.Sprintf("at the last step by %s, but not through it in time: %s", at(p.Reached.Half), deadline))
 	default:
@@ -145,7 +169,7 @@ func late(p plan.Plan, at func(judge.Seconds) string) string {
 	case p.Ended.Most > p.Ended.Half:
 		return fmt.Sprintf(", in 95 of 100 by %s", at(p.Ended.Most))
 	case p.Ended.Most == 0:
-		return fmt.Sprintf(" in 50 of 100, not in time in 5 or more")
+		return " in half of all rollouts, though not in time in all others"
 	}
 	return ""
 }

@@ -172,7 +172,7 @@ func TestWorker(t *testing.T) {
 // TestDeciders: the packages that decide, and those of ours which they use, take
 // state and time as arguments.
 func TestDeciders(t *testing.T) {
-	for _, name := range []string{"./orchestrator/judge", "./orchestrator/rollout", "./orchestrator/simulate", "./worker/router", "./worker/breaker", "./worker/prediction"} {
+	for _, name := range []string{"./orchestrator/judge", "./orchestrator/rollout", "./orchestrator/simulate", "./orchestrator/measure", "./orchestrator/plan", "./worker/router", "./worker/breaker", "./worker/prediction"} {
 		t.Run(name, func(t *testing.T) {
 			ours := checkOurs(t, list(t, nil, name), pureRule)
 			require.Contains(t, ours, "perch"+strings.TrimPrefix(name, "."))

@@ -1,0 +1,1 @@
+SELECT count() AS users, sum(made) AS requests, max(made) AS most FROM (SELECT blob11 AS who, sum(_sample_interval) AS made FROM requests WHERE blob1 = 'model:acme/flux' AND blob4 = 'request' AND blob2 = 'stable' AND blob6 IN ('percentage', 'halted', 'unattended') AND blob11 != '' AND timestamp >= toDateTime(1000) AND timestamp < toDateTime(4600) GROUP BY who)
