@@ -58,8 +58,49 @@ func UserShare(units float64, services int) float64 {
 // Split returns the fewest queries that ask the same as q and whose statements
 // and answers will be of bearable size: normally q itself. Subjects that are far
 // behind, such as those that begin, are asked about apart, so that the others'
-// history is not answered with theirs.
+// history is not answered with theirs; and of what was before their rollouts
+// began, of which only stable's rates and times are of use, at most one user in 16
+// is told. The intervals of a subject are in the order of time.
 func (q Query) Split() []Query {
+	var queries []Query
+	for _, part := range q.splitSubjects() {
+		queries = append(queries, part.splitHistory()...)
+	}
+	return queries
+}
+
+// historyShare is the largest share that is told apart in a long history.
+const historyShare = 1.0 / 16
+
+// splitHistory returns a query about what was before all its subjects' rollouts
+// began, where that is long, and one about the rest.
+func (q Query) splitHistory() []Query {
+	first, _ := q.slots()
+	length, _, _ := q.seconds()
+	began := q.Through
+	for _, s := range q.Subjects {
+		began = min(began, floorDiv(s.Began.Unix(), length))
+	}
+	if began-first <= mostBehind {
+		return []Query{q}
+	}
+	history, rest := q, q
+	history.Through, history.Subjects = began-1, nil
+	rest.Subjects = nil
+	for _, s := range q.Subjects {
+		later := s
+		later.From = max(s.From, began)
+		rest.Subjects = append(rest.Subjects, later)
+		if s.From < began {
+			s.UserShare = min(q.shareOf(s), historyShare)
+			history.Subjects = append(history.Subjects, s)
+		}
+	}
+	return []Query{history, rest}
+}
+
+// splitSubjects returns queries about some of the subjects each.
+func (q Query) splitSubjects() []Query {
 	subjects := slices.Clone(q.Subjects)
 	slices.SortStableFunc(subjects, func(a, b Subject) int { return int(b.From - a.From) }) // the least behind first
 	var queries []Query

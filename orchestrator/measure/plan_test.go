@@ -104,11 +104,16 @@ func TestSplit(t *testing.T) {
 	for i := range long.Subjects {
 		long.Subjects[i].Service = fmt.Sprintf("model:%s/%03d", strings.Repeat("o", 98), i)
 	}
+	begun := fleet(4, 60)
+	for i := range begun.Subjects {
+		begun.Subjects[i].Began = time.Unix(at((98+i/2)*minute+30), 0)
+	}
 	tests := []struct {
 		name  string
 		query Query
 		want  []int // subjects of each part
 	}{
+		{"those that began just now", begun, []int{4, 4}},
 		{"one", fleet(1, 60), []int{1}},
 		{"a fleet that looks each minute", fleet(300, 1), []int{300}},
 		{"some looks were missed", slightly, []int{187, 113}},
@@ -132,6 +137,20 @@ func TestSplit(t *testing.T) {
 			require.Equal(t, test.want, got)
 		})
 	}
+}
+
+// TestSplitHistory: in what was before a rollout fewer users are told apart.
+func TestSplitHistory(t *testing.T) {
+	q := fleet(2, 61)
+	q.Subjects[0].Began, q.Subjects[1].Began = time.Unix(at(100*minute), 0), time.Unix(at(99*minute+59), 0)
+	q.Subjects[1].UserShare = 1.0 / 64
+	parts := q.Split()
+	require.Len(t, parts, 2)
+	require.EqualValues(t, first+98, parts[0].Through)
+	require.Equal(t, []float64{1.0 / 16, 1.0 / 64}, []float64{parts[0].Subjects[0].UserShare, parts[0].Subjects[1].UserShare})
+	require.EqualValues(t, first+99, parts[1].Subjects[0].From)
+	require.EqualValues(t, q.Through, parts[1].Through)
+	require.Equal(t, 1.0, parts[1].shareOf(parts[1].Subjects[0]))
 }
 
 // TestHalves: halves ask for the same, down to one interval of one service.
