@@ -92,3 +92,25 @@ func BenchmarkStep(b *testing.B) {
 	}
 	reportCPU(b, since)
 }
+
+// BenchmarkMemory is the text alone.
+func BenchmarkMemory(b *testing.B) {
+	_, m := Judge(newTraffic(7, 1000, 0.05).run(base(), 12))
+	b.Run("encode", func(b *testing.B) {
+		since := cpu(b)
+		for b.Loop() {
+			m.Encode()
+		}
+		reportCPU(b, since)
+	})
+	b.Run("decode", func(b *testing.B) {
+		text := m.Encode()
+		since := cpu(b)
+		for b.Loop() {
+			if _, err := DecodeMemory(text); err != nil {
+				b.Fatal(err)
+			}
+		}
+		reportCPU(b, since)
+	})
+}

@@ -118,13 +118,16 @@ func (a *Assessment) breached(v *Verdict) bool {
 		switch {
 		case strings.HasPrefix(t.Name, "rollback."):
 			tested = true
-			sure = sure && t.Log >= t.NeededLog
+			sure = sure && t.suffices()
 		case t.Name == kindNames[ceilingAbsolute]:
-			overCeiling = t.Log >= t.NeededLog && a.Recent.Canary > a.Ceiling
+			overCeiling = t.suffices() && a.Recent.Canary > a.Ceiling
 		}
 	}
 	return overCeiling || tested && sure && a.Recent.Canary > a.RollbackAbove
 }
+
+// suffices reports that the evidence is what it takes, whatever rounding left of it.
+func (t Test) suffices() bool { return t.Log >= t.NeededLog-1e-9 }
 
 // breachedByUsers reports that users say what requests do not: by the part of
 // them that had an event the canary is past the limit, and the evidence is there.
@@ -134,7 +137,7 @@ func (a *Assessment) breachedByUsers() bool {
 	}
 	for i := range a.Tests {
 		if t := &a.Tests[i]; t.Name == kindNames[rollbackRelativeUsers] {
-			return t.Log >= t.NeededLog
+			return t.suffices()
 		}
 	}
 	return false
@@ -151,7 +154,7 @@ func (a *Assessment) within(v *Verdict) bool {
 // proven reports that the mean of the evidence for a promotion suffices.
 func (a *Assessment) proven() bool {
 	log, needed, ok := a.proof()
-	return ok && log >= needed
+	return ok && Test{Log: log, NeededLog: needed}.suffices()
 }
 
 // proof returns the logarithm of the mean of the evidence for a promotion, and

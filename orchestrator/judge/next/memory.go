@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -86,8 +88,12 @@ func (m Memory) Encode() []byte {
 // anything else, and for a memory of another schema.
 func DecodeMemory(text []byte) (Memory, error) {
 	var s stored
-	if err := json.Unmarshal(text, &s); err != nil {
+	head, packed := split(text)
+	if err := json.Unmarshal(head, &s); err != nil {
 		return Memory{}, fmt.Errorf("read the judge's memory: %w", err)
+	}
+	if packed != nil {
+		s.Packed = packed
 	}
 	if s.Schema != memorySchema {
 		return Memory{}, fmt.Errorf("read the judge's memory: its schema is %d, not %d", s.Schema, memorySchema)
@@ -102,6 +108,22 @@ func DecodeMemory(text []byte) (Memory, error) {
 		return Memory{}, fmt.Errorf("read the judge's memory: %w", err)
 	}
 	return m, nil
+}
+
+// split returns a memory's JSON without the packed part, and that part. Where the
+// text is not as Encode writes it, it returns all of it and nil: reading kilobytes
+// as a JSON string takes longer than judging.
+func split(text []byte) (head, packed []byte) {
+	const key, end = `,"packed":"`, `"}`
+	at := bytes.Index(text, []byte(key))
+	if at < 0 || !bytes.HasSuffix(text, []byte(end)) {
+		return text, nil
+	}
+	packed, err := base64.StdEncoding.AppendDecode(nil, text[at+len(key):len(text)-len(end)])
+	if err != nil {
+		return text, nil
+	}
+	return append(bytes.Clone(text[:at]), '}'), packed
 }
 
 func (m *Memory) pack() []byte {
@@ -192,7 +214,7 @@ func readWeights(from *pack.Reader) []float64 {
 		from.Fail()
 		return nil
 	}
-	weights := make([]float64, n)
+	weights := from.Floats(int(n))
 	for j := range weights {
 		if j < written {
 			weights[j] = from.Bits()

@@ -75,7 +75,7 @@ func (s sketch) append(to []byte) []byte {
 	to = pack.Int(pack.Int(to, int64(s.level)), int64(len(s.prints)))
 	before := uint32(0)
 	for _, print := range s.prints {
-		to = pack.Int(to, int64(print-before)>>s.level)
+		to = pack.Float(to, float64((print-before)>>s.level))
 		before = print
 	}
 	return to
@@ -90,7 +90,7 @@ func readSketch(from *pack.Reader) sketch {
 	s.prints = make([]uint32, n)
 	before := uint32(0)
 	for i := range s.prints {
-		before += uint32(from.Int()) << s.level
+		before += uint32(from.Float()) << s.level
 		s.prints[i] = before
 	}
 	return s

@@ -25,7 +25,7 @@ func Read(from *pack.Reader) Histogram {
 	if n == 0 {
 		return Histogram{}
 	}
-	h := Histogram{int(from.Int()), make([]float64, n)}
+	h := Histogram{int(from.Int()), from.Floats(n)}
 	for i := range h.Counts {
 		h.Counts[i] = from.Float()
 	}

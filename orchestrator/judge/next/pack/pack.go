@@ -38,42 +38,44 @@ func Short(to []byte, x float32) []byte {
 
 // Reader reads what was appended. After an error everything it reads is 0.
 type Reader struct {
-	left []byte
+	from []byte
+	at   int
 	err  error
+	slab []float64 // what Floats still has at hand
 }
 
 // NewReader returns a reader of the bytes.
-func NewReader(from []byte) *Reader { return &Reader{left: from} }
+func NewReader(from []byte) *Reader { return &Reader{from: from} }
 
 // Err returns ErrDamaged where something was missing.
 func (r *Reader) Err() error { return r.err }
 
 // Done returns ErrDamaged where something was missing or is left over.
 func (r *Reader) Done() error {
-	if len(r.left) > 0 {
+	if r.at < len(r.from) {
 		r.Fail()
 	}
 	return r.err
 }
 
 // Fail makes the bytes be damaged, for what they say makes no sense.
-func (r *Reader) Fail() { r.err, r.left = ErrDamaged, nil }
+func (r *Reader) Fail() { r.err, r.at = ErrDamaged, len(r.from) }
 
 // Int reads an integer.
 func (r *Reader) Int() int64 {
-	n, size := binary.Varint(r.left)
+	n, size := binary.Varint(r.from[r.at:])
 	if size <= 0 {
 		r.Fail()
 		return 0
 	}
-	r.left = r.left[size:]
+	r.at += size
 	return n
 }
 
 // Len reads the length of a list whose items take at least a number of bytes.
 func (r *Reader) Len(itemBytes int) int {
 	n := r.Int()
-	if n < 0 || n > int64(len(r.left)/itemBytes) {
+	if n < 0 || n > int64((len(r.from)-r.at)/itemBytes) {
 		r.Fail()
 		return 0
 	}
@@ -82,12 +84,16 @@ func (r *Reader) Len(itemBytes int) int {
 
 // Float reads what Float wrote.
 func (r *Reader) Float() float64 {
-	n, size := binary.Uvarint(r.left)
+	if r.at < len(r.from) && r.from[r.at]&0x81 == 0 {
+		r.at++
+		return float64(r.from[r.at-1] >> 1)
+	}
+	n, size := binary.Uvarint(r.from[r.at:])
 	if size <= 0 {
 		r.Fail()
 		return 0
 	}
-	r.left = r.left[size:]
+	r.at += size
 	if n&1 == 1 {
 		return r.Bits()
 	}
@@ -96,22 +102,33 @@ func (r *Reader) Float() float64 {
 
 // Bits reads what Bits wrote.
 func (r *Reader) Bits() float64 {
-	if len(r.left) < 8 {
+	if len(r.from)-r.at < 8 {
 		r.Fail()
 		return 0
 	}
-	x := math.Float64frombits(binary.LittleEndian.Uint64(r.left))
-	r.left = r.left[8:]
-	return x
+	r.at += 8
+	return math.Float64frombits(binary.LittleEndian.Uint64(r.from[r.at-8:]))
 }
 
 // Short reads what Short wrote.
 func (r *Reader) Short() float32 {
-	if len(r.left) < 4 {
+	if len(r.from)-r.at < 4 {
 		r.Fail()
 		return 0
 	}
-	x := math.Float32frombits(binary.LittleEndian.Uint32(r.left))
-	r.left = r.left[4:]
-	return x
+	r.at += 4
+	return math.Float32frombits(binary.LittleEndian.Uint32(r.from[r.at-4:]))
+}
+
+// slab is how many numbers Floats makes room for at once.
+const slab = 512
+
+// Floats returns room for numbers.
+func (r *Reader) Floats(n int) []float64 {
+	if n > len(r.slab) {
+		r.slab = make([]float64, max(n, slab))
+	}
+	floats := r.slab[:n:n]
+	r.slab = r.slab[n:]
+	return floats
 }
