@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	judge "perch/orchestrator/judge/next"
+	judge "perch/orchestrator/judge"
 	"perch/orchestrator/simulate"
 	"perch/orchestrator/simulate/figures"
 	"perch/orchestrator/simulate/many"

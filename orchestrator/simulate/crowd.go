@@ -4,8 +4,8 @@ import (
 	"math"
 	"slices"
 
-	"perch/orchestrator/judge/next"
-	"perch/orchestrator/judge/next/histogram"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/histogram"
 )
 
 // Users say who makes the calls. A user stays for some minutes, on the side that

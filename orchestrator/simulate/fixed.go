@@ -3,7 +3,7 @@ package simulate
 import (
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // Fixed is the method to compare with: plain limits at every look, and a number

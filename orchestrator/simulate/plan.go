@@ -3,7 +3,7 @@ package simulate
 import (
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/policy"
 )
 

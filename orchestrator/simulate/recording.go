@@ -6,8 +6,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
-	"perch/orchestrator/judge/next"
-	"perch/orchestrator/judge/next/histogram"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/histogram"
 )
 
 // Recording is traffic made out of stable's recorded intervals: what was measured

@@ -3,7 +3,7 @@ package simulate
 import (
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // Change is a percentage that a recorded rollout was set to.

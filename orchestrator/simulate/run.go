@@ -3,7 +3,7 @@ package simulate
 import (
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // Method decides on one rollout: of the same kind as judge.Judge, it keeps its

@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // script decides by what is written for each minute.

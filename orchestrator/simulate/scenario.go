@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"math"
 
-	"perch/orchestrator/judge/next"
-	"perch/orchestrator/judge/next/histogram"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/histogram"
 )
 
 // The latency of made-up traffic: lognormal, with a few requests that meet a

@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"fmt"
+	"strings"
 )
 
 // Table returns the rollouts that a method is held to: healthy ones, worse ones,
@@ -72,7 +73,8 @@ func Beside(worse Scenario) []Scenario {
 }
 
 // Named returns the scenarios of a name: table, matrix, all, a scenario's own
-// name, or that with its traffic, such as errors+1@100. None: the name is unknown.
+// name, or that with its traffic, such as errors+1@100. The × may be written x.
+// None: the name is unknown.
 func Named(name string) []Scenario {
 	switch name {
 	case "table":
@@ -82,12 +84,14 @@ func Named(name string) []Scenario {
 	}
 	var list []Scenario
 	for _, s := range append(Table(), Matrix()...) {
-		if name == "all" || name == s.Name || name == s.Key() {
+		if name == "all" || plain(name) == plain(s.Name) || plain(name) == plain(s.Key()) {
 			list = append(list, s)
 		}
 	}
 	return list
 }
+
+func plain(name string) string { return strings.ReplaceAll(name, "×", "x") }
 
 // Key is the scenario's name with its traffic.
 func (s Scenario) Key() string { return fmt.Sprintf("%s@%d", s.Name, int64(s.Rate)) }

@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // Tally sums up the outcomes of many rollouts of the same kind.

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	judge "perch/orchestrator/judge/next"
+	judge "perch/orchestrator/judge"
 	"perch/orchestrator/simulate"
 	"perch/orchestrator/simulate/figures"
 )
@@ -100,7 +100,7 @@ func mark(r figures.Row, want figure) string {
 func (l *lab) healthy(b *strings.Builder) error {
 	fmt.Fprintln(b, "| scenario | N | rollouts | rolled back | at most, with 97.5 % confidence | promoted |\n|---|--:|--:|--:|--:|--:|")
 	for _, s := range simulate.Healthy() {
-		r, err := l.row(s, judge.Evidence, 2_000)
+		r, err := l.row(s, judge.Evidence, 1_000)
 		if err != nil {
 			return err
 		}
@@ -123,9 +123,9 @@ func (l *lab) worse(b *strings.Builder) error {
 	cells := map[string][]string{}
 	var names []string
 	for _, s := range simulate.Matrix() {
-		wanted := 200
+		wanted := 100
 		if s.Worse > 0 {
-			wanted = 500
+			wanted = 250
 		}
 		r, err := l.row(s, judge.Evidence, wanted)
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"unicode/utf8"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/simulate"
 )
 
