@@ -2,20 +2,27 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
+	"math"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/stretchr/testify/require"
 
 	"perch/orchestrator/cloudflare"
+	"perch/orchestrator/judge/histogram"
 	"perch/orchestrator/report"
 	"perch/orchestrator/rollout"
 	"perch/shared/document"
@@ -78,6 +85,13 @@ func (f *fakeKV) GetMany(ctx context.Context, keys []string) (map[string][]byte,
 	return found, nil
 }
 
+// value reads past every gate.
+func (f *fakeKV) value(key string) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.values[key]
+}
+
 func (f *fakeKV) Put(ctx context.Context, key string, value []byte) error {
 	if err := f.pass(ctx); err != nil {
 		return err
@@ -135,27 +149,36 @@ func (f *fakeKV) List(ctx context.Context, prefix string) ([]string, error) {
 	return keys, nil
 }
 
-// fakeSource answers every window with the same arms, of requests that made no
-// prediction.
+// fakeSource answers what the judge asks with traffic that goes on evenly, split
+// as the stored states say, of requests that made no prediction.
 type fakeSource struct {
+	kv             *fakeKV
 	canary, stable arm
+	turns          time.Time      // from when on the canary fails, or zero
+	arms           map[string]arm // of canaries, by service, in place of canary
 	err            error
 	gate           func()
 	queries        []string
 	open           []cloudflare.Row // predictions without a known end
-	pending        float64          // as many are counted in the canary's windows
+	pending        float64          // as many of the canary's are made in an interval, and end unseen
 	points         []cloudflare.Row // whole rows, for traces
 }
 
+// arm is how a variant does.
 type arm struct {
-	rows, errors, p95 float64
+	errors float64 // share of its units that fail, each of another user
+	ms     float64 // to the first byte, of each
+	none   bool    // it has no traffic
 }
 
 var (
-	healthy = arm{rows: 1000, errors: 1, p95: 800}
-	failing = arm{rows: 1000, errors: 60, p95: 800}
-	nothing = arm{}
+	healthy = arm{errors: 0.001, ms: 800}
+	failing = arm{errors: 0.06, ms: 800}
+	nothing = arm{none: true}
 )
+
+// perSecond is how many requests both arms have together.
+const perSecond = 40
 
 func (f *fakeSource) Query(ctx context.Context, sql string) ([]cloudflare.Row, error) {
 	if f.gate != nil {
@@ -165,24 +188,131 @@ func (f *fakeSource) Query(ctx context.Context, sql string) ([]cloudflare.Row, e
 	if f.err != nil || ctx.Err() != nil {
 		return nil, errors.Join(f.err, ctx.Err())
 	}
-	rows := []cloudflare.Row{}
 	switch {
 	case strings.Contains(sql, "AS at,"):
 		return f.traced(sql), nil
 	case strings.Contains(sql, "ORDER BY made_at"):
 		return f.open, nil
-	case strings.Contains(sql, "GROUP BY prediction") && f.pending > 0:
-		return []cloudflare.Row{{"variant": "canary", "total_rows": "0", "requests": "0", "errors": "0", "open": number(f.pending), "total_p95": nil, "predict_p95": nil}}, nil
-	case strings.Contains(sql, "GROUP BY prediction"):
-		return rows, nil
+	case strings.Contains(sql, "AS users"):
+		return nil, nil
 	}
-	for variant, a := range map[string]arm{"canary": f.canary, "stable": f.stable} {
-		if a.rows > 0 {
-			rows = append(rows, cloudflare.Row{"variant": variant, "total_rows": number(a.rows), "ok_rows": number(a.rows - a.errors), "skipped_rows": number(0),
-				"requests": number(a.rows), "errors": number(a.errors), "p50": number(a.p95 / 2), "p95": number(a.p95)})
+	return f.measured(sql), nil
+}
+
+var (
+	askedSpan    = regexp.MustCompile(`counted_at >= (\d+) AND counted_at < (\d+) `)
+	askedService = regexp.MustCompile(`'((?:model|deployment|http):[^']+)'`)
+)
+
+// measured answers the judge's statement.
+func (f *fakeSource) measured(sql string) []cloudflare.Row {
+	span := askedSpan.FindStringSubmatch(sql)
+	from, _ := strconv.ParseInt(span[1], 10, 64)
+	to, _ := strconv.ParseInt(span[2], 10, 64)
+	rows, asked := []cloudflare.Row{}, map[string]bool{}
+	for _, match := range askedService.FindAllStringSubmatch(sql, -1) {
+		if asked[match[1]] {
+			continue
+		}
+		asked[match[1]] = true
+		service, _ := document.ParseService(match[1])
+		changes := f.kv.changes(service)
+		s, err := rollout.Decode(f.kv.value(service.StateKey()))
+		if err != nil {
+			continue
+		}
+		length := int64(time.Duration(s.Policy.Interval) / time.Second)
+		for slot := from / length; slot < to/length; slot++ {
+			rows = append(rows, f.interval(service, changeAt(changes, slot*length), slot, length)...)
 		}
 	}
-	return rows, nil
+	return rows
+}
+
+// changes are a service's history and what its state knows of it.
+func (f *fakeKV) changes(service document.Service) (changes []rollout.Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, text := range f.values {
+		var e rollout.Entry
+		if strings.HasPrefix(key, service.HistoryPrefix()) && json.Unmarshal(text, &e) == nil {
+			changes = append(changes, e)
+		}
+	}
+	if s, err := rollout.Decode(f.values[service.StateKey()]); err == nil {
+		changes = append(changes, s.Last)
+	}
+	slices.SortFunc(changes, func(a, b rollout.Entry) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Generation, b.Generation))
+	})
+	return changes
+}
+
+// changeAt is the last change before a second.
+func changeAt(changes []rollout.Entry, second int64) (last rollout.Entry) {
+	for _, e := range changes {
+		if e.Time.Unix() <= second {
+			last = e
+		}
+	}
+	return last
+}
+
+// interval is both arms' traffic after a change: stable's alone before a rollout,
+// and after a promotion.
+func (f *fakeSource) interval(service document.Service, s rollout.Entry, slot, length int64) []cloudflare.Row {
+	all := float64(perSecond * length)
+	at := tallied{service.String(), s.Rollout, slot}
+	if s.Rollout == "" || s.Action == rollout.ActionPromote {
+		return f.stable.rows(at, "stable", all)
+	}
+	does, given := f.arms[service.String()]
+	if !given {
+		does = f.canary
+	}
+	if !f.turns.IsZero() && slot*length >= f.turns.Unix() {
+		does = failing
+	}
+	canary := all * float64(s.To) / 10_000
+	rows := append(f.stable.rows(at, "stable", all-canary), does.rows(at, "canary", canary)...)
+	if f.pending > 0 {
+		rows = append(rows, at.row("canary", "open", f.pending, "", -1))
+	}
+	return rows
+}
+
+// rows is an arm's traffic of n units, 20 to each user of whom none comes again.
+func (a arm) rows(at tallied, variant string, n float64) (rows []cloudflare.Row) {
+	if a.none || n < 1 {
+		return nil
+	}
+	failed := math.Floor(float64(at.slot+1)*n*a.errors) - math.Floor(float64(at.slot)*n*a.errors)
+	bin := histogram.Bucket(a.ms)
+	for i := 0.0; i < failed; i++ {
+		rows = append(rows, at.row(variant, "error", 1, userOf(variant, at.slot, i), -1))
+	}
+	for i, left := failed, n-failed; left > 0; i, left = i+1, left-20 {
+		rows = append(rows, at.row(variant, "ok", min(20, left), userOf(variant, at.slot, i), bin))
+	}
+	return rows
+}
+
+// tallied is what rows of one interval have in common.
+type tallied struct {
+	service, rollout string
+	slot             int64
+}
+
+// userOf is the beginning of a user's fingerprint.
+func userOf(variant string, slot int64, i float64) string {
+	return fmt.Sprintf("%08x", uint32(xxhash.Sum64String(fmt.Sprint(variant, slot, i))))
+}
+
+func (t tallied) row(variant, class string, n float64, user string, bin int) cloudflare.Row {
+	return cloudflare.Row{
+		"service": t.service, "variant": variant, "in_rollout": t.rollout, "slot": number(float64(t.slot)), "class": class, "told_user": user,
+		"time_bin": number(float64(bin)), "predict_bin": number(-1), "token_bin": number(-1), "n": number(n), "w": number(n), "w2": number(n),
+	}
 }
 
 // traced are the points whose column, the one that IN follows, holds one of the texts.
@@ -244,8 +374,9 @@ type bench struct {
 }
 
 func newBench(t testing.TB) *bench {
+	kv := &fakeKV{values: map[string][]byte{}}
 	return &bench{
-		t: t, kv: &fakeKV{values: map[string][]byte{}}, source: &fakeSource{canary: healthy, stable: healthy}, clock: &fakeClock{now: noon}, ctx: context.Background(),
+		t: t, kv: kv, source: &fakeSource{kv: kv, canary: healthy, stable: healthy}, clock: &fakeClock{now: noon}, ctx: context.Background(),
 		env: map[string]string{"CLOUDFLARE_ACCOUNT_ID": "account", "CLOUDFLARE_API_TOKEN": "token", "PERCH_NAMESPACE_ID": "namespace", "USER": "ada"},
 	}
 }
@@ -360,7 +491,7 @@ func TestBadCanaryIsRolledBack(t *testing.T) {
 	b.clock.advance(3 * time.Minute)
 	b.source.canary = failing
 	r := b.do(4, "step", "acme/flux")
-	require.Contains(t, r.stdout, "rollback 5 → 0 %: the error rate of the canary, 6 %")
+	require.Contains(t, r.stdout, "rollback 5 → 0 %: the error rate of the canary, 5.83 % in 240 rows")
 	b.requireAt(rollout.RolledBack, 0)
 	require.Equal(t, "2026-11-20-a", string(b.kv.values[flux.HaltKey()]))
 	b.do(4, "step", "acme/flux")
@@ -377,8 +508,8 @@ func TestHolds(t *testing.T) {
 		change func(*bench)
 		says   string
 	}{
-		{"no data", func(b *bench) { b.source.canary, b.source.stable = nothing, nothing }, "about 100 more canary requests are needed"},
-		{"no data set yet", func(b *bench) { b.source.err = cloudflare.ErrNoData }, "about 100 more canary requests are needed"},
+		{"no data", func(b *bench) { b.source.canary, b.source.stable = nothing, nothing }, "no traffic of this step has been seen"},
+		{"no data set yet", func(b *bench) { b.source.err = cloudflare.ErrNoData }, "no traffic of this step has been seen"},
 		{"analytics away", func(b *bench) { b.source.err = errors.New("query analytics: status 503") }, "nothing could be measured: query analytics: status 503"},
 	}
 	for _, c := range cases {
@@ -427,6 +558,7 @@ func TestBreachActsWhilePaused(t *testing.T) {
 	b := newBench(t).start()
 	b.do(0, "set", "--percentage", "30", "acme/flux")
 	b.source.canary = failing
+	b.clock.advance(4 * time.Minute)
 	b.do(4, "step", "acme/flux")
 	b.requireAt(rollout.RolledBack, 0)
 }

@@ -3,104 +3,171 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"perch/orchestrator/cloudflare"
 	"perch/orchestrator/judge"
+	"perch/orchestrator/measure"
 	"perch/orchestrator/rollout"
-	"perch/shared/document"
 )
 
-// judged asks analytics and judges the state once.
-func (x *session) judged(ctx context.Context, s rollout.State) (judge.Verdict, judge.Evidence, error) {
-	method, err := s.Policy.Judge()
-	if err != nil {
-		return judge.Verdict{}, judge.Evidence{}, err
+// judgeAll judges each service that has not ended, on what one query has measured
+// of all, and says what follows. It changes nothing.
+func (a *account) judgeAll(ctx context.Context, members []*member) {
+	now := a.app.clock.Now()
+	for _, m := range members {
+		m.prepare(now)
 	}
-	now := x.app.clock.Now()
-	step := judge.Step{BasisPoints: s.Document.BasisPoints, Since: s.StepSince, Bake: time.Duration(s.Policy.StepAt(s.Document.BasisPoints).Bake)}
+	a.measureAll(ctx, members)
+	if ctx.Err() != nil {
+		setErr(members, ctx.Err())
+		return
+	}
+	for _, m := range members {
+		m.judge(now)
+	}
+}
+
+// prepare says which intervals the judge has not seen yet.
+func (m *member) prepare(now time.Time) {
+	s := m.repaired.State
+	interval := time.Duration(s.Policy.Interval)
+	m.memory = memoryOf(s, m.stored)
+	m.after = m.memory
+	m.through = measure.Closed(now, time.Duration(s.Policy.Lag), interval)
+	m.from = measure.Closed(s.StartedAt.Add(-time.Duration(s.Policy.History)), 0, interval) + 1
+	if last, ok := m.memory.Last(); ok {
+		m.from = last + 1
+	}
+	// Of what is older than all that is judged by nothing is asked.
+	m.from = max(0, m.from, m.through-int64(time.Duration(s.Policy.Deadline+s.Policy.History)/interval))
+}
+
+// judge judges what was measured. In a phase that a verdict cannot move, it goes
+// on to the last interval: a promotion that nobody acts on must not hide what
+// comes after it.
+func (m *member) judge(now time.Time) {
+	s := m.repaired.State
+	in := judge.Input{
+		Now: now, Lag: time.Duration(s.Policy.Lag), Settings: s.Policy.Settings(s.Document.BasisPoints), Step: judgedStep(s),
+		Intervals: m.intervals, Through: m.through, Problem: m.problem, Memory: m.memory.Memory,
+	}
+	for {
+		verdict, after := judge.Judge(in)
+		m.verdict, m.after.Memory = &verdict, after
+		m.next, m.changed = s.Judged(verdict, m.by())
+		moves := m.changed && m.next.IsChange()
+		was, _ := in.Memory.Last()
+		last, _ := after.Last()
+		if moves || verdict.Decision == judge.Hold || last >= m.through || last <= was {
+			break
+		}
+		in.Memory = after
+	}
+	if m.problem != "" {
+		m.noteAway(now)
+	}
+}
+
+// judgedStep is the present step of a rollout.
+func judgedStep(s rollout.State) judge.Step {
+	at := s.Document.BasisPoints
+	step := judge.Step{BasisPoints: at, Next: allTraffic, Began: s.StartedAt, Since: s.StepSince, Bake: time.Duration(s.Policy.StepAt(at).Bake)}
+	if next, more := s.Policy.NextStep(at); more {
+		step.Next = next
+	}
 	if s.Phase == rollout.Running {
 		step.Deadline = s.Deadline
 	}
-	evidence := x.evidence(ctx, s, step, now)
-	rollback, promote := s.Policy.FormerLimits(s.Document.BasisPoints)
-	return method.Judge(judge.Input{
-		Now: now, Lag: time.Duration(s.Policy.Lag), Step: step, MinRequests: s.Policy.MinRequests,
-		Rollback: rollback, Promote: promote, Evidence: evidence,
-	}), evidence, ctx.Err()
+	return step
 }
 
-// evidence measures both windows. That nothing was written yet is no problem,
-// but no data.
-func (x *session) evidence(ctx context.Context, s rollout.State, step judge.Step, now time.Time) judge.Evidence {
-	recent, whole := judge.Spans(now, step, time.Duration(s.Policy.Window), time.Duration(s.Policy.Lag))
-	e := judge.Evidence{Recent: judge.Window{Span: recent}, Step: judge.Window{Span: whole}}
-	for _, w := range []*judge.Window{&e.Recent, &e.Step} {
-		if err := x.measure(ctx, w, s); err != nil {
-			e.Problem = err.Error()
-			return e
-		}
+// allTraffic is everyone, in basis points.
+const allTraffic = 10_000
+
+// awayAfter is how long nothing is measured before that is noted.
+const awayAfter = 5 * time.Minute
+
+// noteAway says since when nothing could be measured, where that is long ago.
+func (m *member) noteAway(now time.Time) {
+	s := m.repaired.State
+	since := s.StartedAt
+	if last, ok := m.memory.Last(); ok {
+		since = time.Unix((last+1)*int64(time.Duration(s.Policy.Interval)/time.Second), 0)
 	}
-	return e
+	if now.Sub(since) > max(awayAfter, 3*time.Duration(s.Policy.Look)) {
+		m.note("nothing could be measured since " + since.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
 }
 
-// measure fills in a window's arms. Requests that made no prediction and
-// predictions are counted apart, as a prediction ends in its own time.
-func (x *session) measure(ctx context.Context, w *judge.Window, s rollout.State) error {
-	from, to := wholeSeconds(w.Span)
-	if from >= to {
-		return nil
-	}
-	u := units{
-		dataset: x.settings.cloudflare.Dataset, service: x.service.String(), rollout: s.ID(), from: from, to: to,
-		began: min(from, s.StartedAt.Unix()) - clockSlack,
-	}
-	if strings.ContainsAny(u.service+u.rollout, `'\`) {
-		return fmt.Errorf("query analytics: rollout id %q holds a quote", u.rollout)
-	}
-	for _, part := range []struct {
-		sql  string
-		read func(cloudflare.Row, *judge.Arm) error
-	}{{u.requestsQuery(), addRequests}, {u.predictionsQuery(), addPredictions}} {
-		if err := x.addUnits(ctx, w, part.sql, part.read); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (x *session) addUnits(ctx context.Context, w *judge.Window, sql string, add func(cloudflare.Row, *judge.Arm) error) error {
-	rows, err := x.source.Query(ctx, sql)
-	if errors.Is(err, cloudflare.ErrNoData) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, row := range rows {
-		variant, err := row.Text("variant")
-		if err != nil {
-			return err
-		}
-		arm := map[string]*judge.Arm{document.Canary: &w.Canary, document.Stable: &w.Stable}[variant]
-		if arm == nil {
+// measureAll asks for what each service lacks, with one query for those that
+// count in the same way. What cannot be measured is a problem, which the judge
+// holds on; that nothing was written yet is none.
+func (a *account) measureAll(ctx context.Context, members []*member) {
+	type way struct{ interval, expire time.Duration }
+	groups := map[way][]*member{}
+	var ways []way
+	for _, m := range members {
+		if m.from > m.through {
 			continue
 		}
-		if err := add(row, arm); err != nil {
-			return err
+		p := m.repaired.State.Policy
+		w := way{time.Duration(p.Interval), time.Duration(p.Expire)}
+		if groups[w] == nil {
+			ways = append(ways, w)
+		}
+		groups[w] = append(groups[w], m)
+	}
+	for _, w := range ways {
+		intervals, err := a.measure(ctx, groups[w])
+		for _, m := range groups[w] {
+			m.take(intervals[m.service.String()], err)
 		}
 	}
-	return nil
 }
 
-// wholeSeconds returns the seconds that lie wholly within a span: timestamps of
-// Analytics Engine have no finer part.
-func wholeSeconds(s judge.Span) (from, to int64) {
-	from, to = s.From.Unix(), s.To.Unix()
-	if s.From.Nanosecond() > 0 {
-		from++
+// measure asks for the intervals of services that count in the same way.
+func (a *account) measure(ctx context.Context, members []*member) (map[string][]judge.Interval, error) {
+	p := members[0].repaired.State.Policy
+	q := measure.Query{Dataset: a.settings.cloudflare.Dataset, Interval: time.Duration(p.Interval), Expire: time.Duration(p.Expire)}
+	rated := q
+	for _, m := range members {
+		subject := m.subject(len(members))
+		q.Through = max(q.Through, m.through)
+		q.Subjects = append(q.Subjects, subject)
+		if _, judged := m.repaired.State.Policy.Settings(m.repaired.State.Document.BasisPoints).Limits[judge.Feedback]; judged {
+			rated.Subjects = append(rated.Subjects, subject)
+		}
 	}
-	return from, to
+	rated.Through = q.Through
+	ask := func(statement string) ([]cloudflare.Row, error) {
+		rows, err := a.source.Query(ctx, statement)
+		if errors.Is(err, cloudflare.ErrNoData) {
+			return nil, nil
+		}
+		return rows, err
+	}
+	intervals, err := measure.Ask(q, ask)
+	if err == nil && len(rated.Subjects) > 0 {
+		err = measure.AskFeedback(rated, ask, intervals)
+	}
+	return intervals, err
+}
+
+// subject is the service as one of several that a query asks about.
+func (m *member) subject(services int) measure.Subject {
+	s := m.repaired.State
+	return measure.Subject{Service: m.service.String(), Rollout: s.ID(), Began: s.StartedAt, From: m.from, UserShare: measure.UserShare(m.memory.rows, services)}
+}
+
+// take picks a service's own intervals: another's may have closed later.
+func (m *member) take(found []judge.Interval, err error) {
+	if err != nil {
+		m.problem = err.Error()
+		return
+	}
+	m.intervals = filter(found, func(i judge.Interval) bool { return i.Index <= m.through })
+	for _, i := range m.intervals {
+		m.after.rows = i.Canary.Rows + i.Stable.Rows
+	}
 }

@@ -35,24 +35,26 @@ func (x *session) finish(status report.Status, changes []report.Status) error {
 	return phaseOutcome(status)
 }
 
-// phaseOutcome is the exit code of a judged rollout.
+// phaseOutcome ends a command with the exit code of a judged rollout.
 func phaseOutcome(status report.Status) error {
-	switch status.Phase {
-	case string(rollout.RolledBack):
-		return outcome(exitRolledBack)
-	case string(rollout.Inconclusive):
-		return outcome(exitInconclusive)
+	if code := phaseCode(status.Phase); code != exitDone {
+		return outcome(code)
 	}
 	return nil
 }
 
-func (x *session) print(status report.Status) error {
-	if x.settings.dryRun {
-		status.DryRun = true
-		for _, w := range x.planned {
-			status.Planned = append(status.Planned, report.PlannedWrite{Key: w.Key, Value: string(w.Value)})
-		}
+func phaseCode(phase string) int {
+	switch rollout.Phase(phase) {
+	case rollout.RolledBack:
+		return exitRolledBack
+	case rollout.Inconclusive:
+		return exitInconclusive
 	}
+	return exitDone
+}
+
+func (x *session) print(status report.Status) error {
+	x.plan(&status)
 	if x.settings.json {
 		return x.app.printJSON(status)
 	}
@@ -64,6 +66,17 @@ func (x *session) print(status report.Status) error {
 		printPlan(x.app.stdout, status.Planned)
 	}
 	return nil
+}
+
+// plan adds the writes of a dry run to a status.
+func (x *session) plan(status *report.Status) {
+	if !x.settings.dryRun {
+		return
+	}
+	status.DryRun = true
+	for _, w := range x.planned {
+		status.Planned = append(status.Planned, report.PlannedWrite{Key: w.Key, Value: string(w.Value)})
+	}
 }
 
 func printPlan(w io.Writer, planned []report.PlannedWrite) {
@@ -83,10 +96,11 @@ func printPlan(w io.Writer, planned []report.PlannedWrite) {
 
 // tellGitHub appends to the files that a workflow names.
 func (a *app) tellGitHub(status report.Status, changes []report.Status) error {
-	for _, file := range []struct{ name, text string }{
-		{"GITHUB_STEP_SUMMARY", report.Summary(status, changes)},
-		{"GITHUB_OUTPUT", report.Outputs(status)},
-	} {
+	return a.appendGitHub(report.Summary(status, changes), report.Outputs(status))
+}
+
+func (a *app) appendGitHub(summary, outputs string) error {
+	for _, file := range []struct{ name, text string }{{"GITHUB_STEP_SUMMARY", summary}, {"GITHUB_OUTPUT", outputs}} {
 		if path := a.env[file.name]; path != "" {
 			if err := appendFile(path, file.text); err != nil {
 				return fmt.Errorf("write %s: %w", file.name, err)

@@ -4,18 +4,30 @@ import (
 	"context"
 	"errors"
 
+	"perch/orchestrator/judge"
 	"perch/orchestrator/report"
 	"perch/orchestrator/rollout"
 )
 
-// member is one service at a look that is taken at many.
+// member is one service at a look, which is taken at many with the same calls.
 type member struct {
 	*session
 	seen     rollout.Observed
+	stored   []byte // under the key of the judge's memory
 	repaired rollout.Repaired
 	base     []byte // the state as it is stored after the repair
-	status   report.Status
-	err      error // why it was left out; the others go on
+
+	memory, after memory // before the look and after it
+	from, through int64  // numbers of the intervals that the judge has not seen
+	intervals     []judge.Interval
+	problem       string // why nothing could be measured, or ""
+	verdict       *judge.Verdict
+	next          rollout.State // what follows from the verdict
+	changed       bool          // it is another
+
+	notes  []string
+	status report.Status
+	err    error // why it was left out; the others go on
 }
 
 func newMembers(sessions []*session) []*member {
@@ -31,6 +43,14 @@ func sound(members []*member) []*member {
 	return filter(members, func(m *member) bool { return m.err == nil })
 }
 
+func setErr(members []*member, err error) {
+	for _, m := range members {
+		m.err = err
+	}
+}
+
+func (m *member) note(text string) { m.notes = append(m.notes, text) }
+
 // observeAll reads what the store holds of each service.
 func (a *account) observeAll(ctx context.Context, members []*member) {
 	var keys []string
@@ -45,9 +65,8 @@ func (a *account) observeAll(ctx context.Context, members []*member) {
 	keys = nil
 	for _, m := range members {
 		m.seen = rollout.Observe(m.service, values)
-		if m.seen.State != nil {
-			keys = append(keys, m.seen.State.EntryKey())
-			keys = append(keys, m.seen.State.AliasKeys()...)
+		if s := m.seen.State; s != nil {
+			keys = append(append(keys, s.EntryKey(), m.service.JudgeKey()), s.AliasKeys()...)
 		}
 	}
 	if values, err = a.read(ctx, keys...); err != nil {
@@ -56,14 +75,8 @@ func (a *account) observeAll(ctx context.Context, members []*member) {
 	}
 	for _, m := range members {
 		if s := m.seen.State; s != nil {
-			m.seen.Entry, m.seen.Aliases = values[s.EntryKey()], values
+			m.seen.Entry, m.seen.Aliases, m.stored = values[s.EntryKey()], values, values[m.service.JudgeKey()]
 		}
-	}
-}
-
-func setErr(members []*member, err error) {
-	for _, m := range members {
-		m.err = err
 	}
 }
 
@@ -77,6 +90,7 @@ func (a *account) repairAll(ctx context.Context, members []*member) {
 			changes[m] = &change{session: m.session, base: m.base, next: m.repaired.State, writes: m.repaired.Writes}
 			list = append(list, changes[m])
 		}
+		m.notes = append(m.notes, repairNotes(m.repaired)...)
 	}
 	a.applyAll(ctx, list)
 	for m, c := range changes {
@@ -104,32 +118,88 @@ func (a *account) settleAll(ctx context.Context, members []*member) {
 	a.repairAll(ctx, sound(members))
 }
 
-// stepAll repairs, judges and changes each service, all with the same calls.
-func (a *account) stepAll(ctx context.Context, sessions []*session) []*member {
-	members := newMembers(sessions)
-	for _, m := range members {
-		m.settling = false
-	}
-	a.observeAll(ctx, members)
+// stepAll repairs, judges and changes each observed service, all with the same
+// calls. What goes wrong with one stands in its err.
+func (a *account) stepAll(ctx context.Context, members []*member) {
 	for _, m := range sound(members) {
+		m.settling = false
 		_, m.err = m.managed(m.seen, false)
 	}
+	a.recallVerdicts(ctx, sound(members))
 	a.repairAll(ctx, sound(members))
 	a.judgeAndApply(ctx, sound(members))
 	a.yieldToRollbacks(ctx, filter(members, func(m *member) bool { return errors.Is(m.err, errHalted) }))
-	return members
+	for _, m := range members {
+		m.status.Notes = append(m.status.Notes, m.notes...)
+	}
+}
+
+// recallVerdicts judges again where a rollback got no further than its halt key,
+// so that its verdict is not lost: the memory is still what it came from.
+func (a *account) recallVerdicts(ctx context.Context, members []*member) {
+	members = filter(members, func(m *member) bool {
+		return m.seen.IsHalted() && !m.seen.State.Phase.Ended() && isPending(*m.seen.State, m.stored)
+	})
+	if len(members) == 0 {
+		return
+	}
+	for _, m := range members {
+		m.repaired.State = *m.seen.State
+	}
+	a.judgeAll(ctx, members)
+	for _, m := range sound(members) {
+		if m.verdict.Decision == judge.Rollback {
+			m.seen.Verdict = m.verdict
+		}
+	}
+}
+
+// judgeAndApply judges each service and makes the changes that follow.
+func (a *account) judgeAndApply(ctx context.Context, members []*member) {
+	ended := func(m *member) bool { return m.repaired.State.Phase.Ended() }
+	for _, m := range filter(members, ended) {
+		m.status = m.describe(m.repaired.State)
+		m.status.Action = "none"
+	}
+	members = filter(members, func(m *member) bool { return !ended(m) })
+	a.judgeAll(ctx, members)
+	members = sound(members)
+	a.remember(ctx, members)
+	changes := map[*member]*change{}
+	var list []*change
+	for _, m := range members {
+		m.status = m.changedStatus(m.repaired.State, m.next)
+		m.judgedStatus()
+		if m.changed {
+			changes[m] = &change{session: m.session, base: m.base, next: m.next, writes: m.next.Writes()}
+			list = append(list, changes[m])
+		}
+	}
+	a.applyAll(ctx, list)
+	for m, c := range changes {
+		m.err = c.err
+	}
 }
 
 // yieldToRollbacks describes rollouts that someone rolled back while this command
 // was at work, having written 0 wherever that was overtaken.
 func (a *account) yieldToRollbacks(ctx context.Context, members []*member) {
+	setErr(members, nil)
 	for _, m := range members {
-		m.err = nil
+		m.notes = nil
 	}
 	a.settleAll(ctx, members)
 	for _, m := range sound(members) {
 		m.status = m.describe(m.repaired.State)
 		m.status.Action = "none"
-		m.status.Notes = append(repairNotes(m.repaired), "the rollout was rolled back meanwhile")
+		m.note("the rollout was rolled back meanwhile")
+	}
+}
+
+// judgedStatus adds what the look has found to the status.
+func (m *member) judgedStatus() {
+	m.status.Verdict = m.verdict
+	if !m.status.Changed() {
+		m.status.Reason = m.verdict.Reason
 	}
 }

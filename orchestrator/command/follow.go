@@ -253,9 +253,10 @@ func (x *session) followLook(ctx context.Context, s report.Status) (note string,
 // unfollowed is the note on predictions whose ends would suffice for a verdict,
 // or "": some are always under way.
 func unfollowed(s report.Status) string {
-	if s.Evidence == nil || s.Verdict == nil || s.Verdict.MissingRequests == 0 || int64(s.Evidence.Step.Canary.Open) < s.Verdict.MissingRequests {
+	v := s.Verdict
+	if v == nil || v.Missing == nil || v.Open < max(1, float64(v.Missing.CanaryRequests)) {
 		return ""
 	}
-	open := judge.FormatCount(int64(s.Evidence.Step.Canary.Open), "prediction")
+	open := judge.FormatCount(int64(v.Open), "prediction")
 	return "how " + open + " ended is not known: with PERCH_WORKER_URL and REPLICATE_API_TOKEN set they are followed"
 }

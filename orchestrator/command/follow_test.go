@@ -204,11 +204,14 @@ func TestUnfollowedIsSaid(t *testing.T) {
 	b.clock.advance(time.Minute * 10)
 	r := b.do(0, "step", "acme/flux")
 	require.NotContains(t, r.stdout, "PERCH_WORKER_URL", "there is evidence enough")
-	b.source.canary = nothing
+
+	b = newBench(t).start()
+	b.source.pending, b.source.canary = 120, nothing
+	b.clock.advance(time.Minute * 10)
 	r = b.do(0, "step", "acme/flux")
-	require.Contains(t, strings.Join(strings.Fields(r.stdout), " "), "how 120 predictions ended is not known: with PERCH_WORKER_URL and REPLICATE_API_TOKEN set they are followed")
+	require.Contains(t, strings.Join(strings.Fields(r.stdout), " "), "how 1080 predictions ended is not known: with PERCH_WORKER_URL and REPLICATE_API_TOKEN set they are followed")
 	r = b.do(0, "step", "--json", "acme/flux")
-	require.Contains(t, r.stdout, `"open_predictions": 120`)
+	require.Contains(t, r.stdout, `"open": 1080`)
 }
 
 // TestRunFollows: at each look; what stands against it is said once.

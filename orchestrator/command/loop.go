@@ -16,20 +16,26 @@ func (a *app) runCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "judge at every look until the rollout ends", ArgsUsage: "[service]", Category: "rollout",
 		Description: "Ends when the rollout is promoted or paused (exit code 0), rolled back (4) or inconclusive (5).\n" +
-			"Interrupted, it leaves the rollout as it is: run it again to go on.\n\nExample:\n  orchestrator run acme/flux",
-		Flags: []cli.Flag{actorFlag()},
+			"Interrupted, it leaves the rollout as it is: run it again to go on.\n" +
+			fleetHelp + "It goes on as long as one of them is at work.\n\nExamples:\n  orchestrator run acme/flux\n  orchestrator run --all",
+		Flags: []cli.Flag{allFlag(), actorFlag()},
 		Action: func(c *cli.Context) error {
+			if c.Bool("all") {
+				return a.runFleet(c)
+			}
 			x, err := a.act(c)
 			if err != nil {
 				return err
 			}
 			if x.settings.dryRun {
-				return invalid("orchestrator step --dry-run shows what one look would do", "run has no dry run")
+				return errNoDryRun
 			}
 			return x.run(c.Context)
 		},
 	}
 }
+
+var errNoDryRun = invalid("orchestrator step --dry-run shows what one look would do", "run has no dry run")
 
 // run looks until the rollout ends, and tells GitHub how far it came.
 func (x *session) run(ctx context.Context) error {
@@ -88,7 +94,7 @@ func (l *loop) run(ctx context.Context) error {
 				l.changes = append(l.changes, status)
 			}
 			l.progress.Look(status, now.Add(l.look()))
-			if status.Phase != string(rollout.Running) {
+			if !isAtWork(status) {
 				if next := status.Next(); next != "" && !l.settings.json {
 					l.progress.Note(now, next)
 				}
@@ -100,6 +106,11 @@ func (l *loop) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// isAtWork reports that a run goes on: that time or a verdict moves the rollout.
+func isAtWork(s report.Status) bool {
+	return s.Phase == string(rollout.Running) || s.Phase == string(rollout.Waiting)
 }
 
 // follow asks about predictions, and says once what keeps it from that.

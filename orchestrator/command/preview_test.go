@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"perch/orchestrator/cloudflare"
-	"perch/orchestrator/judge/next/histogram"
+	"perch/orchestrator/judge/histogram"
 	"perch/orchestrator/plan"
 	"perch/orchestrator/policy"
 )

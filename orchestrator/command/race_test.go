@@ -37,7 +37,7 @@ func (b *bench) race(args ...string) *racer {
 	}
 	own := *b
 	own.kv = &fakeKV{values: b.kv.values, gate: gate}
-	own.source = &fakeSource{canary: b.source.canary, stable: b.source.stable, gate: gate}
+	own.source = &fakeSource{kv: own.kv, canary: b.source.canary, stable: b.source.stable, gate: gate}
 	go func() { r.finished <- own.run(args...) }()
 	r.await()
 	return r

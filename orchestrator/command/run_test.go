@@ -21,17 +21,19 @@ func TestRunPromotes(t *testing.T) {
 	r := b.do(0, "run", "acme/flux")
 	b.requireAt(rollout.Promoted, 0)
 	lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
-	require.Regexp(t, `^12:00:00  running at 5 %, hold: the step bakes for another 16m`, lines[0])
+	require.Regexp(t, `^12:00:00  running at 5 %, hold: the step bakes for another 15m`, lines[0])
 	require.Regexp(t, `^12:05:00  running at 5 %, hold`, lines[1], "a heartbeat each five minutes")
 	require.Contains(t, r.stdout, "\n12:16:00  raise 5 → 20 %: after the bake time")
 	require.Contains(t, r.stdout, "\n12:32:00  raise 20 → 50 %")
 	require.Contains(t, r.stdout, "\n12:48:00  raise 50 → 100 %")
 	require.Regexp(t, `^13:04:00  promote: all users`, lines[len(lines)-1])
 	require.Equal(t, []rollout.Action{"start", "raise", "raise", "raise", "promote"}, b.actions())
-	require.Less(t, b.kv.writes, 30, "KV writes are counted: no write for a look that changes nothing")
+	require.Less(t, b.kv.writes, 64+30, "KV writes are counted: a look that changes nothing writes the judge's memory alone")
 }
 
-func TestRunRollsBackWithinALook(t *testing.T) {
+// TestRunRollsBackWithinThreeLooks: no single minute decides, and each is seen
+// when it has closed.
+func TestRunRollsBackWithinThreeLooks(t *testing.T) {
 	b := newBench(t).start()
 	b.clock.slept = func(now time.Time) {
 		if now.Sub(noon) >= 20*time.Minute {
@@ -40,14 +42,14 @@ func TestRunRollsBackWithinALook(t *testing.T) {
 	}
 	b.do(4, "run", "acme/flux")
 	b.requireAt(rollout.RolledBack, 0)
-	require.LessOrEqual(t, b.clock.now.Sub(noon), 21*time.Minute)
+	require.LessOrEqual(t, b.clock.now.Sub(noon), 22*time.Minute)
 }
 
 func TestRunEndsInconclusive(t *testing.T) {
 	b := newBench(t).start()
 	b.source.canary = nothing
 	r := b.do(5, "run", "acme/flux")
-	require.Contains(t, r.stdout, "inconclusive at 5 %: the deadline 2026-11-20 14:00:00 UTC has passed: about 100 more canary requests are needed")
+	require.Regexp(t, `inconclusive at 5 %: the deadline 2026-11-20 14:00:00 UTC has passed: .*about \d+ more canary requests are needed`, r.stdout)
 	require.Greater(t, b.document().UnattendedAfterMS, b.clock.now.UnixMilli(), "each judgement has renewed the dead man's switch")
 }
 
@@ -137,7 +139,7 @@ func TestRunOnATerminal(t *testing.T) {
 	r := b.do(0, "run", "acme/flux")
 	require.Contains(t, r.stdout, "step 2 of 4, 20 %, bakes for another 10m, next look in 1m")
 	require.Contains(t, r.stdout, "\x1b[J12:16:00  raise 5 → 20 %")
-	require.Contains(t, r.stdout, "canary       1000")
+	require.Regexp(t, `errors +0.0\d+ % +1680 `, r.stdout)
 	b.env["TERM"] = "dumb"
 	b.do(0, "rollback", "acme/flux")
 	b.do(0, "start", "--canary", "deployment=acme/next", "acme/flux")

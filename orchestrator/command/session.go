@@ -212,11 +212,23 @@ func (x *session) describe(s rollout.State) report.Status {
 	status.Phase, status.Step, status.Steps = string(s.Phase), s.Step(), len(s.Policy.Steps)
 	status.StartedAt, status.StepSince = &startedAt, &stepSince
 	if s.Phase == rollout.Running {
-		ends := s.StepSince.Add(time.Duration(s.Policy.Bake + s.Policy.Lag))
+		ends := bakeEnds(s)
 		status.BakeEnds, status.Deadline = &ends, &deadline
+	}
+	if s.Phase == rollout.Waiting {
+		status.WaitsFor, status.NeedsApproval = s.Outstanding(x.app.clock.Now()), s.NeedsApproval()
 	}
 	status.Policy, status.Reason = &s.Policy, s.Last.Reason
 	return status
+}
+
+// bakeEnds is when the step can be promoted at the earliest: when the last of its
+// whole intervals that the bake takes can be seen.
+func bakeEnds(s rollout.State) time.Time {
+	interval := time.Duration(s.Policy.Interval)
+	up := func(d time.Duration) time.Duration { return (d + interval - 1) / interval * interval }
+	begins := time.Unix(0, int64(up(time.Duration(s.StepSince.UnixNano())))).UTC()
+	return begins.Add(up(time.Duration(s.Policy.StepAt(s.Document.BasisPoints).Bake)) + time.Duration(s.Policy.Lag))
 }
 
 // documentStatus describes a document alone.

@@ -2,10 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -19,7 +15,10 @@ func (a *app) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show a rollout and what the judge sees", ArgsUsage: "[service]", Category: "see",
 		Description: "Writes nothing. With --watch it shows it again at every look, until the rollout has ended.\n\nExample:\n  orchestrator status --watch acme/flux",
-		Flags:       []cli.Flag{&cli.BoolFlag{Name: "watch", Usage: "go on until the rollout has ended", DisableDefaultText: true}},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "watch", Usage: "go on until the rollout has ended", DisableDefaultText: true},
+			verboseFlag(),
+		},
 		Action: func(c *cli.Context) error {
 			x, err := a.session(c)
 			if err != nil {
@@ -36,24 +35,35 @@ func (a *app) statusCommand() *cli.Command {
 				return a.printJSON(status)
 			}
 			report.WriteStatus(a.stdout, status)
+			if c.Bool("verbose") {
+				report.WriteDetails(a.stdout, status)
+			}
 			return nil
 		},
 	}
 }
 
+func verboseFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "verbose", Usage: "show all that the verdict rests on", DisableDefaultText: true}
+}
+
 // look describes the service, and judges it without acting.
 func (x *session) look(ctx context.Context) (report.Status, error) {
-	o, err := x.observe(ctx)
-	if err != nil {
-		return report.Status{}, err
+	m := &member{session: x}
+	x.observeAll(ctx, []*member{m})
+	if m.err != nil {
+		return report.Status{}, m.err
 	}
-	status := x.observedStatus(o)
-	if o.State == nil || o.State.Phase.Ended() {
-		return status, nil
+	m.status = x.observedStatus(m.seen)
+	if s := m.seen.State; s != nil && !s.Phase.Ended() {
+		m.repaired.State = *s
+		x.judgeAll(ctx, []*member{m})
+		if m.err != nil {
+			return m.status, m.err
+		}
+		m.status.Verdict, m.status.Notes = m.verdict, append(m.status.Notes, m.notes...)
 	}
-	verdict, evidence, err := x.judged(ctx, *o.State)
-	status.Verdict, status.Evidence = &verdict, report.NewEvidence(evidence)
-	return status, err
+	return m.status, nil
 }
 
 // observedStatus describes what the store holds, with what is wrong about it.
@@ -159,64 +169,4 @@ func (x *account) list(ctx context.Context) ([]report.Status, error) {
 		list = append(list, status)
 	}
 	return list, nil
-}
-
-func (a *app) historyCommand() *cli.Command {
-	return &cli.Command{
-		Name: "history", Usage: "show who changed what, when and why", ArgsUsage: "[service]", Category: "see",
-		Description: "The oldest entry comes first.\n\nExample:\n  orchestrator history --limit 50 acme/flux",
-		Flags:       []cli.Flag{&cli.IntFlag{Name: "limit", Usage: "show the newest `N` entries; 0 shows all", Value: 20}},
-		Action: func(c *cli.Context) error {
-			x, err := a.session(c)
-			if err != nil {
-				return err
-			}
-			entries, err := x.history(c.Context)
-			if err != nil {
-				return err
-			}
-			if limit := c.Int("limit"); limit > 0 && len(entries) > limit {
-				entries = entries[len(entries)-limit:]
-			}
-			if x.settings.json {
-				return a.printJSON(entries)
-			}
-			report.WriteHistory(a.stdout, entries, a.terminal)
-			return nil
-		},
-	}
-}
-
-// history reads all entries of the service, the oldest first.
-func (x *session) history(ctx context.Context) ([]rollout.Entry, error) {
-	keys, err := x.store.List(ctx, x.service.HistoryPrefix())
-	if err != nil {
-		return nil, err
-	}
-	values, err := x.store.GetMany(ctx, keys)
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]rollout.Entry, 0, len(keys))
-	for _, key := range keys {
-		text, found := values[key]
-		if !found {
-			continue
-		}
-		var e rollout.Entry
-		if err := json.Unmarshal(text, &e); err != nil {
-			return nil, fmt.Errorf("read KV key %s: %w", key, err)
-		}
-		entries = append(entries, e)
-	}
-	slices.SortStableFunc(entries, func(a, b rollout.Entry) int {
-		if byTime := a.Time.Compare(b.Time); byTime != 0 {
-			return byTime
-		}
-		if a.Generation != b.Generation {
-			return int(a.Generation - b.Generation)
-		}
-		return strings.Compare(a.Rollout, b.Rollout)
-	})
-	return entries, nil
 }

@@ -77,7 +77,7 @@ func TestPause(t *testing.T) {
 	require.Contains(t, r.stdout, `"action": "pause"`)
 	b.requireAt(rollout.Paused, 500)
 	require.Zero(t, b.document().UnattendedAfterMS)
-	b.clock.advance(60 * time.Hour)
+	b.clock.advance(60 * time.Minute)
 	b.do(0, "step", "acme/flux")
 	b.requireAt(rollout.Paused, 500)
 	b.do(0, "pause", "acme/flux")
@@ -88,6 +88,7 @@ func TestPause(t *testing.T) {
 
 	b.do(0, "pause", "acme/flux")
 	b.source.canary = failing
+	b.clock.advance(4 * time.Minute)
 	b.do(4, "step", "acme/flux")
 	b.requireAt(rollout.RolledBack, 0)
 	require.Contains(t, b.do(6, "pause", "acme/flux").stderr, "has ended: rolled back\nhint: begin a new rollout")

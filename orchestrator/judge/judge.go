@@ -4,6 +4,8 @@ package judge
 
 import (
 	"time"
+
+	"perch/orchestrator/judge/histogram"
 )
 
 // Decision says what is to happen to the canary.
@@ -17,144 +19,255 @@ const (
 	Inconclusive Decision = "inconclusive" // the deadline passed without a verdict
 )
 
-// Method is a way to judge.
-type Method interface {
-	Judge(Input) Verdict
-}
+// Method names a way to judge.
+type Method string
+
+// The methods.
+const (
+	Evidence   Method = "evidence"   // anytime-valid tests
+	Thresholds Method = "thresholds" // plain limits, a minimum sample and failures in a row
+)
+
+// Metric names what is judged.
+type Metric string
+
+// The metrics. Rates are fractions, 0 to 1, of an arm's units (predictions that
+// ended, and requests that made none). Times are quantiles in milliseconds.
+const (
+	Errors        Metric = "errors"        // failed, or rescued by stable
+	ClientErrors  Metric = "client_errors" // 400, 404, 422
+	Feedback      Metric = "feedback"      // bad scores, of those that users gave
+	LatencyP50    Metric = "latency_p50"   // first byte of plain calls
+	LatencyP95    Metric = "latency_p95"
+	TotalP50      Metric = "total_p50" // of predictions, created to completed
+	TotalP95      Metric = "total_p95"
+	FirstTokenP50 Metric = "first_token_p50" // of streams
+	FirstTokenP95 Metric = "first_token_p95"
+	CostP50       Metric = "cost_p50" // the model's own time, which is what is billed
+	CostP95       Metric = "cost_p95"
+)
+
+// Timing is a kind of time that is measured.
+type Timing int
+
+// The timings; each has two metrics.
+const (
+	FirstByte Timing = iota
+	Total
+	FirstToken
+	Predict
+	Timings // their number
+)
 
 // Limit bounds a metric of the canary. It is exceeded where both parts are.
 type Limit struct {
-	// Absolute is a fraction, 0 to 1, for errors and milliseconds for latency. 0
-	// leaves the relative part alone to decide.
-	Absolute float64 `json:"absolute"`
+	// Absolute is a fraction, 0 to 1, for rates and milliseconds for times. 0 leaves
+	// the relative part alone to decide.
+	Absolute float64 `json:"absolute,omitempty"`
 	// Relative is a multiple of stable's value, such as 1.5. 0 leaves the absolute
 	// part alone to decide, and needs no stable traffic.
-	Relative float64 `json:"relative"`
+	Relative float64 `json:"relative,omitempty"`
 }
 
-// Limits bound the metrics that are judged.
-type Limits struct {
-	Errors     Limit `json:"errors"`
-	LatencyP95 Limit `json:"latency_p95"`
+// Bounds are a metric's limits. Rollback and Promote span the indifference zone.
+type Bounds struct {
+	Rollback Limit `json:"rollback"`
+	Promote  Limit `json:"promote"`
+	// Floor is a value below which the canary is never too bad; 0 is none.
+	Floor float64 `json:"floor,omitempty"`
+	// Ceiling is a value above which the canary is too bad whatever stable does; 0 is none.
+	Ceiling float64 `json:"ceiling,omitempty"`
+	// Observe shows the metric and never acts on it.
+	Observe bool `json:"observe,omitempty"`
+}
+
+// Limits are the bounds of each metric. A metric that is absent is not judged.
+type Limits map[Metric]Bounds
+
+// Settings say how to judge; a policy holds them.
+type Settings struct {
+	Method    Method
+	Interval  time.Duration // of one count; whole seconds
+	Recent    time.Duration // window of the value that a rollback looks at: 5 minutes
+	Reference time.Duration // window of the value that a promotion looks at, and of stable's quantiles: 15 minutes
+	History   time.Duration // of stable, that its noise is taken from: 60 minutes
+	ColdStart time.Duration // of each step, in which times are not judged: 2 minutes
+	Spread    time.Duration // of each step, until the new percentage is everywhere
+	Horizon   time.Duration // over which rollback tests spread their mass: the deadline
+	Alpha     float64       // chance of a false rollback, per family: 0.05
+	Limits    Limits
+	// Of thresholds alone.
+	MinRequests int64 // rows that each arm needs in a window
+	Failures    int   // breaches in a row that roll back
 }
 
 // Step is the part of the rollout that is judged.
 type Step struct {
-	BasisPoints int // the canary's share, 0 to 10000
-	Since       time.Time
-	Bake        time.Duration // least time at this share before a promotion
-	Deadline    time.Time     // of the whole rollout
+	BasisPoints int       // the canary's share, 0 to 10000
+	Next        int       // share that a promotion leads to, 10000 at the last step
+	Began       time.Time // when the rollout began
+	Since       time.Time // when this share began
+	Bake        time.Duration
+	Deadline    time.Time // zero: none
 }
 
 // Input is everything that a verdict depends on.
 type Input struct {
-	Now         time.Time
-	Lag         time.Duration // what is younger has perhaps not arrived yet
-	Step        Step
-	MinRequests int64 // rows that each arm needs in a window
-	Rollback    Limits
-	Promote     Limits
-	Evidence    Evidence
-	// Memory is what the method's last verdict left behind, nil at first.
-	Memory []byte
-}
-
-// Span is a time range, its end excluded.
-type Span struct{ From, To time.Time }
-
-// Evidence is what was measured of both arms in two windows.
-type Evidence struct {
-	Recent Window
-	Step   Window // since the step began, at most the bake time
-	// Problem says why nothing could be measured, or is "".
+	Now       time.Time
+	Lag       time.Duration // what is younger has perhaps not arrived yet
+	Settings  Settings
+	Step      Step
+	Intervals []Interval // rising; those that the memory has judged are skipped, gaps had no traffic
+	// Through is the number of the last closed interval that was asked for. What lies
+	// between the memory's and it and is not in Intervals was empty.
+	Through int64
+	// Problem says why nothing could be measured, or is "". Then Intervals and
+	// Through are ignored.
 	Problem string
+	Memory  Memory // what the last verdict left behind; zero at first
 }
 
-// Window is what was measured in a time range. What says nothing of a variant is
-// left out: throttled requests, those whose client went away, cancelled
-// predictions.
-type Window struct {
-	Span
-	Canary, Stable Arm
+// Interval is what was measured of both arms in one closed interval.
+type Interval struct {
+	Index int64 // Unix time of its begin / its length
+	// UserShare is the part of all users, (0, 1], that Counts.Users is of, taken by
+	// their fingerprint. 0: users are unknown, and each request counts as one.
+	UserShare      float64
+	Canary, Stable Counts
 }
 
-// Arm is what was measured of one variant. Its units are predictions that ended
-// and requests that made none; both are called requests. Under sampling a row
-// stands for one or more: rates are of requests, evidence is counted in rows.
-type Arm struct {
-	Rows     int64
-	OKRows   int64 // rows of answers that succeeded, which latencies are measured on
-	Requests float64
-	Errors   float64 // requests and predictions that failed, or that stable rescued
-	Open     float64 // predictions made in the window whose end nobody has seen yet
-	// Skipped are rows of requests that a breaker kept from the variant after a run
-	// of failures. They are no units: how they would have ended is not known.
-	Skipped int64
-	P50MS   float64 // time to the first byte of successes, milliseconds
-	P95MS   float64
-	// Of predictions that succeeded, milliseconds; 0 where none said.
-	TotalP95MS   float64 // from creation to end
-	PredictP95MS float64 // the model's own time
+// Counts is what was measured of one arm. Under sampling a row stands for
+// several units: fields are sums of weights unless they say otherwise. All are
+// finite and not negative.
+type Counts struct {
+	Rows          float64 // number of rows
+	Weight        float64 // units: predictions that ended and requests that made none
+	WeightSquared float64 // sum of squared weights: Weight/WeightSquared is Kish's factor
+	Errors        float64
+	ClientErrors  float64
+	Good, Bad     float64 // scores that users gave
+	Times         [Timings]histogram.Histogram
+	// Users are distinct users by the first 32 bits of their fingerprint, rising:
+	// those seen (of UserShare alone), and of all users those with an error or a
+	// client error.
+	Users, FailingUsers, ClientFailingUsers []uint32
+	Open                                    float64 // predictions made in the interval whose end nobody has seen
+	Skipped                                 float64 // requests that a breaker kept away; no units
 }
 
-// ErrorRate returns the share of requests that failed, 0 to 1; 0 without requests.
-func (a Arm) ErrorRate() float64 {
-	if a.Requests <= 0 {
-		return 0
-	}
-	return a.Errors / a.Requests
-}
-
-// Rate returns an arm's requests per second.
-func (s Span) Rate(a Arm) float64 {
-	if seconds := s.To.Sub(s.From).Seconds(); seconds > 0 {
-		return a.Requests / seconds
-	}
-	return 0
-}
-
-// Spans returns the time ranges of the evidence at a moment: the last window,
-// and the step so far, clipped to the bake time. Both end a lag ago; an empty
-// one begins where it ends.
-func Spans(now time.Time, step Step, window, lag time.Duration) (recent, whole Span) {
-	end := now.Add(-lag)
-	from := end.Add(-step.Bake)
-	if from.Before(step.Since) {
-		from = step.Since
-	}
-	if from.After(end) {
-		from = end
-	}
-	return Span{end.Add(-window), end}, Span{from, end}
-}
-
-// Verdict is a decision with what it rests on.
+// Verdict is a decision with all that it rests on: Decide of it gives the same
+// decision again.
 type Verdict struct {
-	Decision Decision `json:"decision"`
-	Reason   string   `json:"reason"` // one sentence
-	Metrics  []Metric `json:"metrics,omitempty"`
-	// MissingRequests is about how many more canary requests the step needs
-	// before it can be promoted.
-	MissingRequests int64 `json:"missing_requests,omitempty"`
-	// Memory is for the next verdict's input.
-	Memory []byte `json:"-"`
+	Decision Decision  `json:"decision"`
+	Reason   string    `json:"reason"` // one sentence
+	Method   Method    `json:"method"`
+	At       time.Time `json:"at"` // end of the last interval that was judged
+	Step     StepView  `json:"step"`
+	// Metrics are in the order of the constants; those that nothing was measured of are left out.
+	Metrics []Assessment `json:"metrics,omitempty"`
+	// Frozen, Mismatch and Collapse say why nothing is promoted, or are "": stable is
+	// in trouble, the split is not the configured one, an arm's traffic is gone.
+	Frozen   string `json:"frozen,omitempty"`
+	Mismatch string `json:"mismatch,omitempty"`
+	Collapse string `json:"collapse,omitempty"`
+	Problem  string `json:"problem,omitempty"` // why nothing could be measured
+	// Missing is what a promotion still takes, nil where it takes nothing more.
+	Missing *Missing `json:"missing,omitempty"`
+	Noise   float64  `json:"noise"` // of stable's error rate beyond binomial, 0.1 to 1
+	// Breaches are the intervals in a row that were in breach, and how many of them
+	// roll back; of method thresholds alone, as are the rows that an arm needs.
+	Breaches       int   `json:"breaches_in_a_row,omitempty"`
+	BreachesNeeded int   `json:"breaches_needed,omitempty"`
+	MinRequests    int64 `json:"min_requests,omitempty"`
+	// Open are the predictions of the canary in the window whose end nobody has seen.
+	Open float64 `json:"open,omitempty"`
+	// Traffic is of each arm in the recent window.
+	Traffic struct {
+		CanaryPerSecond float64 `json:"canary_per_second"`
+		StablePerSecond float64 `json:"stable_per_second"`
+	} `json:"traffic"`
 }
 
-// Metric is one metric of both arms in one window. Its unit is that of its limits.
-type Metric struct {
-	Name       string  `json:"name"`   // "errors" or "latency_p95"
-	Window     string  `json:"window"` // "recent" or "step"
-	Canary     float64 `json:"canary"`
-	Stable     float64 `json:"stable"`
-	CanaryRows int64   `json:"canary_rows"`
-	// CanarySkipped are the rows that a breaker kept from the canary: for a rollback
-	// they make up for rows that are missing, never for a promotion.
-	CanarySkipped int64 `json:"canary_skipped,omitempty"`
-	StableRows    int64 `json:"stable_rows"`
-	// RollbackAbove and PromoteUpTo are the limits that both parts amount to.
+// StepView is the judged step as the verdict saw it.
+type StepView struct {
+	BasisPoints int       `json:"basis_points"`
+	Next        int       `json:"next_basis_points"`
+	Since       time.Time `json:"since"`
+	BakeLeft    Seconds   `json:"bake_left_s"`
+	Deadline    time.Time `json:"deadline,omitzero"`
+	Expired     bool      `json:"expired,omitempty"` // the deadline is reached
+	Late        bool      `json:"late,omitempty"`    // it is over: nothing is promoted any more
+}
+
+// Seconds is a duration that JSON has in seconds.
+type Seconds float64
+
+// Missing is what a promotion still takes.
+type Missing struct {
+	CanaryRequests int64   `json:"canary_requests"`
+	Duration       Seconds `json:"duration_s"` // at the present traffic; 0 is unknown
+	For            Metric  `json:"for"`
+}
+
+// Role says what a metric may do.
+type Role string
+
+// The roles.
+const (
+	Proof      Role = "proof"      // rolls back; a promotion needs its proof
+	Guard      Role = "guard"      // rolls back; a promotion needs its value within the limit
+	Observed   Role = "observe"    // shown
+	Incomplete Role = "incomplete" // one arm alone has it: it stands against a promotion where that is stable
+)
+
+// Assessment is one metric of both arms.
+type Assessment struct {
+	Metric Metric `json:"metric"`
+	Role   Role   `json:"role"`
+	Recent Values `json:"recent"` // window Settings.Recent
+	Window Values `json:"window"` // window Settings.Reference, at most the step
+	// Low and High bound the canary's value in this step at any moment with 95 % confidence.
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+	// RollbackAbove and PromoteUpTo are what both parts of the limits amount to; 0 is none.
 	RollbackAbove float64 `json:"rollback_above"`
 	PromoteUpTo   float64 `json:"promote_up_to"`
-	Enough        bool    `json:"enough"` // rows to decide on, in each arm that is needed
-	Breach        bool    `json:"breach"` // enough, and past the rollback limit
-	Within        bool    `json:"within"` // enough, and within the promote limit
+	// UsersAbove is the rollback limit on the part of users that had an event, where
+	// users are known.
+	UsersAbove float64 `json:"users_above,omitempty"`
+	Ceiling    float64 `json:"ceiling,omitempty"`
+	// RollbackLimit and PromoteLimit are the parts that apply at this step.
+	RollbackLimit Limit  `json:"rollback_limit,omitzero"`
+	PromoteLimit  Limit  `json:"promote_limit,omitzero"`
+	Tests         []Test `json:"tests,omitempty"`
+	Breach        bool   `json:"breach,omitempty"`
+	Within        bool   `json:"within,omitempty"`
+	Why           string `json:"why"` // one sentence
+}
+
+// Values are a metric's value in both arms and the sizes of its samples.
+type Values struct {
+	Canary          float64 `json:"canary"`
+	Stable          float64 `json:"stable"`
+	CanaryRows      float64 `json:"canary_rows"`
+	StableRows      float64 `json:"stable_rows"`
+	CanaryEffective float64 `json:"canary_effective"` // rows' worth by Kish
+	StableEffective float64 `json:"stable_effective"`
+	CanaryUsers     float64 `json:"canary_users,omitempty"` // distinct in the step; 0 is unknown
+	StableUsers     float64 `json:"stable_users,omitempty"`
+	// CanaryFailing and StableFailing are the parts, 0 to 1, of those users that had
+	// one of the events that a rate counts.
+	CanaryFailing float64 `json:"canary_failing,omitempty"`
+	StableFailing float64 `json:"stable_failing,omitempty"`
+	CanarySkipped float64 `json:"canary_skipped,omitempty"` // requests that a breaker kept away
+}
+
+// Test is the evidence against one limit.
+type Test struct {
+	// Name is aim.part or aim.part.users, such as "rollback.relative.users": evidence
+	// that the truth is past the promote limit; "promote.absolute": that it is within
+	// the rollback limit; "ceiling": that it is above the ceiling.
+	Name      string  `json:"name"`
+	Log       float64 `json:"log"`        // natural logarithm of the evidence
+	NeededLog float64 `json:"needed_log"` // what it takes
 }

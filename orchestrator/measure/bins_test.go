@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"perch/orchestrator/judge/next/histogram"
+	"perch/orchestrator/judge/histogram"
 )
 
 // TestBinsAgree: SQL puts a time into the bucket that histogram.Bucket names, but

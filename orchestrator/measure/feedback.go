@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/shared/telemetry"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/shared/telemetry"
 )
 

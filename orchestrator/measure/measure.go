@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/shared/document"
 )
 

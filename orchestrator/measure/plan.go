@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // Bounds of a statement and its answer. Cloudflare documents none. Analytics

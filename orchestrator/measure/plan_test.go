@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"perch/orchestrator/cloudflare"
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // fleet is a query about n services, all as far behind.

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strconv"
 
-	"perch/orchestrator/judge/next"
-	"perch/orchestrator/judge/next/histogram"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/histogram"
 )
 
 // mostCounted bounds the numbers of an answer: what is past it is no count, and

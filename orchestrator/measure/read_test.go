@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"perch/orchestrator/cloudflare"
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // goodRow is a row as Analytics Engine writes it: some numbers are strings.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"perch/orchestrator/judge/next"
-	"perch/orchestrator/judge/next/histogram"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/histogram"
 	"perch/shared/telemetry"
 )
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"perch/orchestrator/judge/next/histogram"
+	"perch/orchestrator/judge/histogram"
 	"perch/shared/telemetry"
 )
 

@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/policy"
 )
 

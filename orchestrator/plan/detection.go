@@ -3,8 +3,8 @@ package plan
 import (
 	"math"
 
-	"perch/orchestrator/judge/next"
-	"perch/orchestrator/judge/next/eprocess"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/eprocess"
 )
 
 // power is the chance with which a plan's promises are kept.

@@ -5,7 +5,7 @@ import (
 
 	"gonum.org/v1/gonum/stat/distuv"
 
-	"perch/orchestrator/judge/next/eprocess"
+	"perch/orchestrator/judge/eprocess"
 )
 
 // sums are what both arms served in a number of intervals, and how much of it

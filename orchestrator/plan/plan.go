@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/policy"
 )
 

@@ -3,8 +3,8 @@ package plan
 import (
 	"math"
 
-	"perch/orchestrator/judge/next"
-	"perch/orchestrator/judge/next/eprocess"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/eprocess"
 )
 
 // errorsProved returns the chance that the canary's error rate was proved to be

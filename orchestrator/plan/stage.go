@@ -4,8 +4,8 @@ import (
 	"math"
 	"time"
 
-	"perch/orchestrator/judge/next"
-	"perch/orchestrator/judge/next/histogram"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/histogram"
 	"perch/orchestrator/policy"
 )
 

@@ -5,9 +5,9 @@ package plan
 import (
 	"time"
 
-	"perch/orchestrator/judge/next"
-	"perch/orchestrator/judge/next/histogram"
-	"perch/orchestrator/judge/next/noise"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/judge/histogram"
+	"perch/orchestrator/judge/noise"
 )
 
 // Traffic is what stable served in a span before a rollout.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/shared/document"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // off takes a metric out of judgement.

@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/shared/document"
 )
 

@@ -5,7 +5,7 @@ package policy
 import (
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 // What to do with the canary when the deadline passes without a verdict.

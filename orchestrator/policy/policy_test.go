@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 )
 
 const full = `

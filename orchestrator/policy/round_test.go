@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/shared/document"
 )
 

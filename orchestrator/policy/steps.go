@@ -4,7 +4,7 @@ import (
 	"maps"
 	"strings"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/shared/document"
 )
 

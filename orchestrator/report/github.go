@@ -3,8 +3,6 @@ package report
 import (
 	"fmt"
 	"strings"
-
-	"perch/orchestrator/judge"
 )
 
 // Summary is a Markdown page for $GITHUB_STEP_SUMMARY: where the rollout stands,
@@ -19,34 +17,22 @@ func Summary(s Status, changes []Status) string {
 	if len(changes) > 0 {
 		b.WriteString("\n| time (UTC) | change | percentage | reason |\n|---|---|---|---|\n")
 		for _, c := range changes {
-			from := c.Percentage
-			if c.From != nil {
-				from = *c.From
-			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", c.Time.UTC().Format("15:04:05"), cell(c.Action), change(from, c.Percentage), cell(short(c.Reason)))
-		}
-	}
-	if s.Evidence != nil {
-		fmt.Fprintf(&b, "\n| at %s %% | requests | req/s | errors | p50 | p95 |\n|---|---:|---:|---:|---:|---:|\n", s.measuredAt())
-		for _, row := range s.Evidence.rows() {
-			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))
+			fmt.Fprintf(&b, "| %s | %s |\n", c.Time.UTC().Format("15:04:05"), changeCells(c))
 		}
 	}
 	if s.Verdict != nil && len(s.Verdict.Metrics) > 0 {
-		b.WriteString("\n" + metricsTable(s.Verdict.Metrics))
+		fmt.Fprintf(&b, "\n%s", metricsTable(*s.Verdict, s.measuredAt()))
 	}
 	return b.String() + "\n"
 }
 
-func metricsTable(metrics []judge.Metric) string {
-	var b strings.Builder
-	b.WriteString("| metric | window | canary | stable | rows | roll back above | promote up to |\n|---|---|---:|---:|---:|---:|---:|\n")
-	for _, m := range metrics {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d / %d | %s | %s |\n", m.Name, m.Window, judge.FormatMetric(m.Name, m.Canary),
-			judge.FormatMetric(m.Name, m.Stable), m.CanaryRows, m.StableRows,
-			judge.FormatMetric(m.Name, m.RollbackAbove), judge.FormatMetric(m.Name, m.PromoteUpTo))
+// changeCells are a change's action, percentages and reason.
+func changeCells(c Status) string {
+	from := c.Percentage
+	if c.From != nil {
+		from = *c.From
 	}
-	return b.String()
+	return strings.Join([]string{cell(c.Action), change(from, c.Percentage), cell(short(c.Reason))}, " | ")
 }
 
 // cell escapes what would end a table's cell or begin markup.

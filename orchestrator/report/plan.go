@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"perch/orchestrator/judge/next"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/plan"
 	"perch/orchestrator/policy"
 	"perch/shared/document"

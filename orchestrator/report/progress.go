@@ -141,8 +141,8 @@ func (l *Live) draw(now time.Time) {
 	s.Time = now
 	fmt.Fprintf(&b, "%s  %s  %s\n", s.Service, s.Rollout, PhaseTitle(s.Phase))
 	b.WriteString(indented("  ", l.stepLine(s)))
-	if s.Evidence != nil {
-		s.writeArms(&b)
+	if s.Verdict != nil {
+		writeMetrics(&b, *s.Verdict, s.measuredAt())
 	}
 	switch {
 	case s.Verdict != nil:

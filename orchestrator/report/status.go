@@ -5,7 +5,6 @@ package report
 import (
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -41,19 +40,22 @@ type Status struct {
 	BakeEnds        *time.Time `json:"bake_ends,omitempty"`
 	Deadline        *time.Time `json:"deadline,omitempty"`
 	UnattendedAfter *time.Time `json:"unattended_after,omitempty"`
+	// WaitsFor says what a rollout in phase waiting waits for.
+	WaitsFor      string `json:"waits_for,omitempty"`
+	NeedsApproval bool   `json:"needs_approval,omitempty"`
 	// Action is what the command did: "none", "renew", or a history action.
-	Action   string         `json:"action,omitempty"`
-	From     *Percentage    `json:"from,omitempty"` // before the action
-	Reason   string         `json:"reason,omitempty"`
-	Verdict  *judge.Verdict `json:"verdict,omitempty"`
-	Evidence *Evidence      `json:"evidence,omitempty"`
-	Notes    []string       `json:"notes,omitempty"` // what was repaired, or is wrong
-	DryRun   bool           `json:"dry_run,omitempty"`
-	Planned  []PlannedWrite `json:"writes,omitempty"`
-	Policy   *policy.Policy `json:"policy,omitempty"`
+	Action  string         `json:"action,omitempty"`
+	From    *Percentage    `json:"from,omitempty"` // before the action
+	Reason  string         `json:"reason,omitempty"`
+	Verdict *judge.Verdict `json:"verdict,omitempty"`
+	Notes   []string       `json:"notes,omitempty"` // what was repaired, or is wrong
+	Error   string         `json:"error,omitempty"` // why the service was left out
+	DryRun  bool           `json:"dry_run,omitempty"`
+	Planned []PlannedWrite `json:"writes,omitempty"`
+	Policy  *policy.Policy `json:"policy,omitempty"`
+	Time    time.Time      `json:"time"`
 	// Plan is what a rollout that begins can be expected to show.
 	Plan *plan.Plan `json:"plan,omitempty"`
-	Time time.Time  `json:"time"`
 }
 
 // Percentage is rollout.Percentage.
@@ -63,54 +65,6 @@ type Percentage = rollout.Percentage
 type PlannedWrite struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
-}
-
-// Evidence is what was measured, in JSON.
-type Evidence struct {
-	Recent Window `json:"recent"`
-	Step   Window `json:"step"`
-}
-
-// Window is a time range with both arms.
-type Window struct {
-	From   time.Time `json:"from"`
-	To     time.Time `json:"to"`
-	Canary Arm       `json:"canary"`
-	Stable Arm       `json:"stable"`
-}
-
-// Arm is what one variant did in a window.
-type Arm struct {
-	Rows      int64   `json:"rows"`
-	Requests  float64 `json:"requests"`
-	PerSecond float64 `json:"requests_per_second"`
-	Errors    float64 `json:"errors"`
-	ErrorRate float64 `json:"error_rate"` // 0 to 1
-	P50MS     float64 `json:"p50_ms"`
-	P95MS     float64 `json:"p95_ms"`
-	// Open predictions have not been seen to end. The times are of predictions
-	// that succeeded, 0 where none said.
-	Open         float64 `json:"open_predictions,omitempty"`
-	SkippedRows  int64   `json:"skipped_rows,omitempty"` // that a breaker kept from the variant
-	TotalP95MS   float64 `json:"prediction_total_p95_ms,omitempty"`
-	PredictP95MS float64 `json:"predict_p95_ms,omitempty"`
-}
-
-// NewEvidence returns the JSON form of evidence, nil where nothing was measured.
-func NewEvidence(e judge.Evidence) *Evidence {
-	if e.Problem != "" {
-		return nil
-	}
-	return &Evidence{Recent: newWindow(e.Recent), Step: newWindow(e.Step)}
-}
-
-func newWindow(w judge.Window) Window {
-	arm := func(a judge.Arm) Arm {
-		return Arm{Rows: a.Rows, Requests: a.Requests, PerSecond: w.Rate(a), Errors: a.Errors,
-			ErrorRate: a.ErrorRate(), P50MS: a.P50MS, P95MS: a.P95MS,
-			Open: a.Open, SkippedRows: a.Skipped, TotalP95MS: a.TotalP95MS, PredictP95MS: a.PredictP95MS}
-	}
-	return Window{From: w.From, To: w.To, Canary: arm(w.Canary), Stable: arm(w.Stable)}
 }
 
 // WriteStatus writes a status for people, as seen at its time.
@@ -147,6 +101,9 @@ func WriteStatus(w io.Writer, s Status) {
 	switch {
 	case s.Verdict != nil:
 		sentences("verdict", opinion(*s.Verdict))
+		for _, line := range verdictLines(*s.Verdict) {
+			sentences(line[0], line[1])
+		}
 	case s.Reason != "" && !s.Changed():
 		sentences("reason", s.Reason)
 	}
@@ -157,8 +114,15 @@ func WriteStatus(w io.Writer, s Status) {
 		sentences("note", note)
 	}
 	_ = t.Flush()
-	if s.Evidence != nil {
-		s.writeArms(w)
+	if s.Verdict != nil {
+		writeMetrics(w, *s.Verdict, s.measuredAt())
+	}
+}
+
+// WriteDetails tells people all that the verdict rests on.
+func WriteDetails(w io.Writer, s Status) {
+	if s.Verdict != nil {
+		writeDetails(w, *s.Verdict)
 	}
 }
 
@@ -181,11 +145,19 @@ func (s Status) Next() string {
 		return fmt.Sprintf(ways, s.Service)
 	case rollout.Inconclusive:
 		return fmt.Sprintf("the canary keeps its %s %%: "+ways, s.Percentage, s.Service)
+	case rollout.Waiting:
+		if s.NeedsApproval {
+			return fmt.Sprintf("orchestrator approve %s lets it go on, promote or rollback ends it", s.Service)
+		}
+		return "it goes on by itself; orchestrator promote or rollback ends it"
 	}
 	return ""
 }
 
 func (s Status) times(line func(string, string, ...any)) {
+	if s.WaitsFor != "" {
+		line("waits for", "%s", s.WaitsFor)
+	}
 	if s.BakeEnds != nil && s.Phase == string(rollout.Running) {
 		if left := s.BakeEnds.Sub(s.Time); left > 0 {
 			line("bake", "another %s, until %s", judge.FormatDuration(left), moment(*s.BakeEnds))
@@ -209,37 +181,6 @@ func (s Status) measuredAt() Percentage {
 		return *s.From
 	}
 	return s.Percentage
-}
-
-// writeArms tables the step's window.
-func (s Status) writeArms(w io.Writer) {
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "  at %s %%\trequests\treq/s\terrors\tp50\tp95\t\n", s.measuredAt())
-	for _, row := range s.Evidence.rows() {
-		fmt.Fprintf(t, "  %s\t\n", strings.Join(row, "\t"))
-	}
-	_ = t.Flush()
-}
-
-// rows are both arms' name, requests, rate, errors, p50 and p95 in this step. The
-// rate is of the recent window, or of the step while that is shorter.
-func (e Evidence) rows() [][]string {
-	rate := e.Recent
-	if e.Step.From.After(e.Recent.From) {
-		rate = e.Step
-	}
-	return [][]string{
-		append([]string{"canary"}, armCells(e.Step.Canary, rate.Canary.PerSecond)...),
-		append([]string{"stable"}, armCells(e.Step.Stable, rate.Stable.PerSecond)...),
-	}
-}
-
-func armCells(a Arm, perSecond float64) []string {
-	if a.Rows == 0 {
-		return []string{"0", "–", "–", "–", "–"}
-	}
-	return []string{fmt.Sprintf("%.0f", a.Requests), fmt.Sprintf("%.1f", perSecond), judge.FormatMetric(judge.Errors, a.ErrorRate),
-		judge.FormatMetric(judge.LatencyP95, a.P50MS), judge.FormatMetric(judge.LatencyP95, a.P95MS)}
 }
 
 // PhaseTitle writes a phase in words.

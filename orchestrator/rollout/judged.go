@@ -28,7 +28,7 @@ func (s State) Judged(v judge.Verdict, by By) (State, bool) {
 
 // measured reports that a look saw what the canary does. One that did not keeps
 // nobody's canary alive.
-func measured(v judge.Verdict) bool { return len(v.Metrics) > 0 }
+func measured(v judge.Verdict) bool { return v.Problem == "" && len(v.Metrics) > 0 }
 
 // stepped goes on to the next step, waits to go on, or stays.
 func (s State) stepped(v judge.Verdict, by By) (State, bool) {

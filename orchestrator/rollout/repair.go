@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"perch/orchestrator/judge"
 	"perch/shared/document"
 )
 
@@ -18,6 +19,7 @@ type Observed struct {
 	Halted          string             // id of the halted rollout, or ""
 	Entry           []byte             // as stored under the state's EntryKey, nil if missing
 	Aliases         map[string][]byte  // what is stored under the state's AliasKeys; nil if nobody looked
+	Verdict         *judge.Verdict     // on which a rollback began that has got no further than its halt key, or nil
 }
 
 // Observe reads the values of a service's keys; absent keys are missing from it.
@@ -91,7 +93,11 @@ func Repair(o Observed, by By) Repaired {
 	overtaken, isOvertaken := r.State.overtakenBy(o.Entry, by)
 	switch {
 	case o.IsHalted() && o.State.Phase != RolledBack:
-		r.advance(o, r.State.rolledBack(by, "the rollout was halted", nil), "the rollout is halted, but its state is not rolled back")
+		reason := "the rollout was halted"
+		if o.Verdict != nil {
+			reason = o.Verdict.Reason
+		}
+		r.advance(o, r.State.rolledBack(by, reason, o.Verdict), "the rollout is halted, but its state is not rolled back")
 	case isOvertaken:
 		r.advance(o, overtaken, "a change by hand was overtaken by a late step")
 	case o.zeroedByHand():

@@ -47,7 +47,7 @@ var (
 	blind     = judge.Verdict{Decision: judge.Hold, Reason: "nothing could be measured"}
 	blindLate = judge.Verdict{Decision: judge.Inconclusive, Reason: "too late, and nothing could be measured"}
 
-	seen = []judge.Metric{{Name: judge.Errors}}
+	seen = []judge.Assessment{{Metric: judge.Errors}}
 )
 
 // store is KV as the rollout sees it; fail stops it at a write.
@@ -136,7 +136,7 @@ func TestStartRefusesAnInvalidDocument(t *testing.T) {
 
 func TestStateRoundTrip(t *testing.T) {
 	s, _ := started(t).Judged(judge.Verdict{Decision: judge.Promote, Reason: `<&> "quoted"`,
-		Metrics: []judge.Metric{{Name: "errors", Canary: 0.1 + 0.2, CanaryRows: 7}}}, by(noon.Add(time.Hour/2)))
+		Metrics: []judge.Assessment{{Metric: judge.Errors, Low: 0.1 + 0.2, High: 7}}}, by(noon.Add(time.Hour/2)))
 	back, err := Decode(s.Encode())
 	require.NoError(t, err)
 	require.Equal(t, s.Encode(), back.Encode())
