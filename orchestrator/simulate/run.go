@@ -127,23 +127,29 @@ func (r *rollout) pass() {
 
 func (r *rollout) index(at time.Time) int64 { return at.UnixNano() / int64(r.length) }
 
-// look lets the method judge what is closed.
+// look lets the method judge what is closed. A verdict to promote that is not
+// acted on is not the last one.
 func (r *rollout) look(method Method) judge.Decision {
-	closed := r.index(r.now.Add(-r.plan.Lag)) - 1
-	n := 0
-	for n < len(r.waiting) && r.waiting[n].Index <= closed {
-		n++
-	}
 	step := r.plan.Steps[r.step]
-	decision, at := method.Judge(judge.Input{
-		Now: r.now, Lag: r.plan.Lag, Settings: step.Settings, Intervals: r.waiting[:n], Through: closed,
-		Step: judge.Step{BasisPoints: step.BasisPoints, Next: r.plan.next(r.step), Began: r.began, Since: r.since,
-			Bake: step.Bake, Deadline: r.deadline()},
-	})
-	for len(r.waiting) > 0 && r.waiting[0].Index < r.index(at) {
-		r.waiting = r.waiting[1:]
+	closed := r.index(r.now.Add(-r.plan.Lag)) - 1
+	for {
+		n := 0
+		for n < len(r.waiting) && r.waiting[n].Index <= closed {
+			n++
+		}
+		decision, at := method.Judge(judge.Input{
+			Now: r.now, Lag: r.plan.Lag, Settings: step.Settings, Intervals: r.waiting[:n], Through: closed,
+			Step: judge.Step{BasisPoints: step.BasisPoints, Next: r.plan.next(r.step), Began: r.began, Since: r.since,
+				Bake: step.Bake, Deadline: r.deadline()},
+		})
+		for len(r.waiting) > 0 && r.waiting[0].Index < r.index(at) {
+			r.waiting = r.waiting[1:]
+		}
+		idle := step.Approved || !r.ready.IsZero()
+		if decision != judge.Promote || !idle || r.index(at) > closed {
+			return decision
+		}
 	}
-	return decision
 }
 
 func (r *rollout) outcome(d judge.Decision) Outcome {

@@ -47,6 +47,8 @@ func TestRun(t *testing.T) {
 			decisions: map[float64]judge.Decision{15: judge.Promote}, want: judge.Inconclusive, minute: 82, step: 1, looks: 82},
 		{name: "a person decides at the first step", change: func(p *Plan) { p.Steps[0].Approved = true },
 			decisions: map[float64]judge.Decision{7: judge.Promote, 30: judge.Promote, 45: judge.Promote}, want: judge.Promote, minute: 45, step: 2, looks: 45},
+		{name: "a pause, looked at each five minutes", change: func(p *Plan) { p.Look, p.Steps[0].Pause = 5*time.Minute, 20*time.Minute },
+			decisions: map[float64]judge.Decision{15: judge.Promote, 20: judge.Promote, 50: judge.Promote, 65: judge.Promote}, want: judge.Promote, minute: 65, step: 2, looks: 13},
 		{name: "looks between intervals", change: func(p *Plan) { p.Look = 10 * time.Second }, decisions: map[float64]judge.Decision{15: judge.Rollback}, want: judge.Rollback, minute: 15, looks: 15},
 		{name: "a look each five minutes", change: func(p *Plan) { p.Look = 5 * time.Minute }, decisions: map[float64]judge.Decision{15: judge.Rollback}, want: judge.Rollback, minute: 15, looks: 3},
 		{name: "two minutes of lag", change: func(p *Plan) { p.Lag = 2 * time.Minute }, decisions: map[float64]judge.Decision{15: judge.Rollback}, want: judge.Rollback, minute: 15, looks: 15},
@@ -107,6 +109,43 @@ func TestShareOf(t *testing.T) {
 			s := ShareOf(test.k, test.n)
 			require.InDelta(t, test.low, s.Low, 1e-5)
 			require.InDelta(t, test.high, s.High, 1e-5)
+		})
+	}
+}
+
+// onePromotion takes in one interval at a time, as the judge does where each is a
+// reason to promote, and rolls back at one of them.
+type onePromotion struct {
+	worse int64 // number of the interval, since the rollout began
+}
+
+func (p *onePromotion) Judge(in judge.Input) (judge.Decision, time.Time) {
+	first := in.Intervals[0].Index
+	if first < in.Step.Began.Unix()/60 {
+		first = in.Step.Began.Unix()/60 - 1
+	}
+	if first == in.Step.Began.Unix()/60+p.worse {
+		return judge.Rollback, time.Unix(60*(first+1), 0)
+	}
+	return judge.Promote, time.Unix(60*(first+1), 0)
+}
+
+// TestWaitingLooksAtAll: while a rollout pauses or waits for its people, a bad
+// interval is seen at the next look, however many good ones came before it.
+func TestWaitingLooksAtAll(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Step)
+	}{
+		{"paused", func(s *Step) { s.Pause = time.Hour }},
+		{"a person decides", func(s *Step) { s.Approved, s.Bake = true, time.Hour }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			plan := Figures()
+			plan.Look = 10 * time.Minute
+			test.change(&plan.Steps[0])
+			o := Run(plan, &onePromotion{worse: 33}, Scenario{Rate: 100}.Traffic(rand.NewPCG(1, 1)))
+			require.Equal(t, Outcome{Decision: judge.Rollback, Minute: 40}, o)
 		})
 	}
 }
