@@ -64,9 +64,26 @@ func UserShare(units float64, services int) float64 {
 func (q Query) Split() []Query {
 	var queries []Query
 	for _, part := range q.splitSubjects() {
-		queries = append(queries, part.splitHistory()...)
+		for _, part := range part.splitHistory() {
+			queries = append(queries, part.splitTime()...)
+		}
 	}
 	return queries
+}
+
+// splitTime returns queries about parts of the time, each of which is likely to
+// be answered within its limit.
+func (q Query) splitTime() []Query {
+	first, end := q.slots()
+	if a, b, ok := q.Halves(); ok && len(q.Subjects) == 1 && rowsOf(1, end-first) >= int64(q.Limit()) {
+		return append(a.splitTime(), b.splitTime()...)
+	}
+	return []Query{q}
+}
+
+// rowsOf is about how many rows some services are answered with.
+func rowsOf(services int, intervals int64) int64 {
+	return int64(services) * intervals * 2 * rowsOfTimes
 }
 
 // historyShare is the largest share that is told apart in a long history.
@@ -128,7 +145,7 @@ func (q Query) takes(s Subject) bool {
 	if behind > mostBehind && behind > 2*(q.Through-q.Subjects[0].From+1) {
 		return false
 	}
-	return int64(len(q.Subjects)+1)*behind*2*rowsOfTimes < int64(q.Limit())
+	return rowsOf(len(q.Subjects)+1, behind) < int64(q.Limit())
 }
 
 // Halves returns two queries that ask the same as q and are answered with about

@@ -120,6 +120,7 @@ func TestSplit(t *testing.T) {
 		{"those that begin are asked about apart", mixed, []int{290, 9, 1}},
 		{"a fleet of which all is unknown", fleet(20, 60), []int{9, 9, 2}},
 		{"one that was away for long", fleet(1, 90), []int{1}},
+		{"one of a week", fleet(1, 1090), []int{1, 1, 1}},
 		{"long names", long, []int{405, 405, 90}},
 	}
 	for _, test := range tests {
