@@ -32,7 +32,7 @@ soak: $(bundle) orchestrator ## slow proofs: crowds with traps, bodies of 100 MB
 
 .PHONY: proof
 proof: ## the judge against simulations and a second implementation: many more runs than the tests make; half an hour
-	go test -v -timeout 2h $$(go list ./orchestrator/judge/... | grep judgetest) -proof
+	go test -v -timeout 2h ./orchestrator/judge/judgetest -proof
 
 .PHONY: figures
 figures: ## the simulated rollouts of docs/figures.md, written into it; ten minutes
