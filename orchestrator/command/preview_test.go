@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,11 +34,22 @@ func (h hour) Query(ctx context.Context, sql string) ([]cloudflare.Row, error) {
 	case h.err != nil:
 		return nil, h.err
 	case strings.Contains(sql, "AS in_rollout"):
-		return h.minutes(), nil
+		return asked(sql, h.minutes()), nil
 	case strings.Contains(sql, "AS most"):
 		return h.crowd(), h.crowdErr
 	}
 	return h.fakeSource.Query(ctx, sql)
+}
+
+// asked are the rows of the minutes that a statement is about.
+func asked(sql string, rows []cloudflare.Row) []cloudflare.Row {
+	span := askedSpan.FindStringSubmatch(sql)
+	return filter(rows, func(row cloudflare.Row) bool {
+		slot, _ := row.Float("slot")
+		from, _ := strconv.ParseFloat(span[1], 64)
+		to, _ := strconv.ParseFloat(span[2], 64)
+		return slot*60 >= from && slot*60 < to
+	})
 }
 
 func (h hour) crowd() []cloudflare.Row {
