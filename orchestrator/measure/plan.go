@@ -169,7 +169,8 @@ func (q Query) Halves() (a, b Query, ok bool) {
 
 // Ask measures what a query is about by as few statements as possible: ask
 // returns the rows of one. It halves what is too large. Of one interval of one
-// service that is too large it asks for fewer users.
+// service that is too large it asks for fewer users. Of subjects whose From is
+// past Through there is nothing to ask.
 func Ask[R Row](q Query, ask func(statement string) ([]R, error)) (map[string][]judge.Interval, error) {
 	all := map[string][]judge.Interval{}
 	err := q.inParts(func(part Query) error {
@@ -203,6 +204,10 @@ func AskFeedback[R Row](q Query, ask func(statement string) ([]R, error), into m
 // inParts does a query part by part, each as large as do takes it, those of a
 // subject in the order of time.
 func (q Query) inParts(do func(part Query) error) error {
+	q.Subjects = slices.DeleteFunc(slices.Clone(q.Subjects), func(s Subject) bool { return s.From > q.Through })
+	if len(q.Subjects) == 0 {
+		return nil
+	}
 	if err := q.Check(); err != nil {
 		return fmt.Errorf("measure: %w", err)
 	}

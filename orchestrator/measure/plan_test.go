@@ -219,9 +219,30 @@ func TestAskHalves(t *testing.T) {
 	refused := errors.New("refused")
 	_, err = Ask(q, func(string) ([]cloudflare.Row, error) { return nil, refused })
 	require.ErrorIs(t, err, refused)
-	_, err = Ask(Query{}, ask)
+	_, err = Ask(Query{Subjects: q.Subjects, Through: q.Through}, ask)
 	require.ErrorContains(t, err, "give whole seconds")
 	require.ErrorIs(t, AskFeedback(q, func(string) ([]cloudflare.Row, error) { return nil, refused }, map[string][]judge.Interval{}), refused)
+}
+
+// TestAskNothing: what has been asked for already is not asked for again.
+func TestAskNothing(t *testing.T) {
+	q := fleet(2, 1)
+	q.Subjects[1].From = q.Through + 1
+	var asked []string
+	ask := func(sql string) ([]cloudflare.Row, error) {
+		asked = append(asked, sql)
+		return nil, nil
+	}
+	_, err := Ask(q, ask)
+	require.NoError(t, err)
+	require.Len(t, asked, 1)
+	require.NotContains(t, asked[0], q.Subjects[1].Service)
+	q.Subjects = q.Subjects[1:]
+	found, err := Ask(q, ask)
+	require.NoError(t, err)
+	require.Empty(t, found)
+	require.NoError(t, AskFeedback(q, ask, found))
+	require.Len(t, asked, 1)
 }
 
 // TestCheck: what is wrong with a query is said.
