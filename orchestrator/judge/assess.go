@@ -46,12 +46,12 @@ func (j *judging) assess(v *Verdict) {
 	proof := j.proofTiming()
 	for i := range j.assays {
 		a := &j.assays[i]
-		s := Assessment{Metric: a.metric, Ceiling: a.bounds.Ceiling}
+		s := Assessment{Metric: a.metric, Ceiling: a.bounds.Ceiling, StableWas: a.was}
 		s.Recent, s.Window = j.values(a, &j.recently), j.values(a, &j.window)
 		if s.Recent.CanaryRows+s.Recent.StableRows+s.Window.CanaryRows+s.Window.StableRows == 0 && !(a.timed && a.timing == proof) {
 			continue
 		}
-		s.RollbackLimit, s.PromoteLimit = a.bounds.parts(a.bounds.Rollback, j.alone), a.bounds.parts(a.bounds.Promote, j.alone)
+		s.RollbackLimit, s.PromoteLimit = a.parts(a.bounds.Rollback), a.parts(a.bounds.Promote)
 		s.RollbackAbove, s.PromoteUpTo = s.RollbackLimit.of(s.Recent.Stable), s.PromoteLimit.of(s.Window.Stable)
 		j.users(a, &s)
 		from := len(j.tests)
@@ -201,7 +201,7 @@ func (j *judging) freeze(a *assayed) (limit, rate float64) {
 		rate = s.errors / s.weight
 	}
 	limit = a.bounds.Rollback.Absolute
-	if before := j.memory.before; before[1] > 0 {
+	if before := j.memory.before[a.number]; before[1] > 0 {
 		limit = max(limit, 2*before[0]/before[1])
 	}
 	return limit, rate

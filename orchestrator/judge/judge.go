@@ -236,6 +236,9 @@ type Assessment struct {
 	// users are known.
 	UsersAbove float64 `json:"users_above,omitempty"`
 	Ceiling    float64 `json:"ceiling,omitempty"`
+	// StableWas is, at 100 %, the rate that stable had when it last had traffic: the
+	// absolute limits are at least their relative part of it.
+	StableWas float64 `json:"stable_was,omitempty"`
 	// RollbackLimit and PromoteLimit are the parts that apply at this step.
 	RollbackLimit Limit  `json:"rollback_limit,omitzero"`
 	PromoteLimit  Limit  `json:"promote_limit,omitzero"`

@@ -21,22 +21,22 @@ const memorySchema = 1
 // could not be had again from the intervals since Step.Began − Settings.History.
 // It is a value: no judgement changes it. The zero value is a rollout's first.
 type Memory struct {
-	judged   bool          // something was
-	last     int64         // interval that was judged last
-	interval time.Duration // their length
-	began    time.Time     // the rollout's
-	since    time.Time     // the step's
-	stepped  bool          // an interval of the step was judged
-	before   [2]float64    // stable's errors and units before the rollout
-	window   window
-	previous arm // stable in the interval before, if it was the last
-	noise    [metrics]noise.Ring
-	trials   []remembered
-	crowd    crowd
-	step     [metrics]sample              // the canary's in the step
-	times    [Timings]histogram.Histogram // the canary's in the step, effective
-	breaches int                          // in a row, of method thresholds
-	counted  int64                        // interval that they were counted at last
+	judged         bool                   // something was
+	last           int64                  // interval that was judged last
+	interval       time.Duration          // their length
+	began          time.Time              // the rollout's
+	since          time.Time              // the step's
+	stepped        bool                   // an interval of the step was judged
+	before, during [firstTimed][2]float64 // stable's events and units of rates, before the rollout and in it
+	window         window
+	previous       arm // stable in the interval before, if it was the last
+	noise          [metrics]noise.Ring
+	trials         []remembered
+	crowd          crowd
+	step           [metrics]sample              // the canary's in the step
+	times          [Timings]histogram.Histogram // the canary's in the step, effective
+	breaches       int                          // in a row, of method thresholds
+	counted        int64                        // interval that they were counted at last
 }
 
 // metrics is the number of metrics.
@@ -130,7 +130,11 @@ func (m *Memory) pack() []byte {
 	to := make([]byte, 0, 8192)
 	to = pack.Int(to, boolInt(m.stepped))
 	to = pack.Int(pack.Int(to, int64(m.breaches)), m.last-m.counted)
-	to = pack.Float(pack.Float(to, m.before[0]), m.before[1])
+	for i := range m.before {
+		for _, x := range []float64{m.before[i][0], m.before[i][1], m.during[i][0], m.during[i][1]} {
+			to = pack.Float(to, x)
+		}
+	}
 	to = m.previous.append(to)
 	to = pack.Int(to, int64(len(m.window)))
 	for i := range m.window {
@@ -160,7 +164,10 @@ func (m *Memory) pack() []byte {
 func (m *Memory) unpack(from *pack.Reader) {
 	m.stepped = from.Int() != 0
 	m.breaches, m.counted = int(from.Int()), m.last-from.Int()
-	m.before = [2]float64{from.Float(), from.Float()}
+	for i := range m.before {
+		m.before[i] = [2]float64{from.Float(), from.Float()}
+		m.during[i] = [2]float64{from.Float(), from.Float()}
+	}
 	m.previous = readArm(from)
 	if n := from.Len(3); n > 0 {
 		m.window = make(window, n)

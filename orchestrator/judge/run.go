@@ -59,7 +59,7 @@ func newJudging(in *Input) *judging {
 		s.Alpha = 0.05
 	}
 	j := &judging{in: in, interval: s.Interval, alone: in.Step.BasisPoints >= allTraffic,
-		horizon: intervalsIn(s.Horizon, s.Interval), recent: intervalsIn(s.Recent, s.Interval), reference: intervalsIn(s.Reference, s.Interval),
+		horizon: max(leastHorizon, intervalsIn(s.Horizon, s.Interval)), recent: intervalsIn(s.Recent, s.Interval), reference: intervalsIn(s.Reference, s.Interval),
 		differences: int(max(noise.Enough, min(mostDifferences, intervalsIn(s.History, s.Interval)-1)))}
 	j.perBlock = (max(j.recent, j.reference) + mostBlocks - 1) / mostBlocks
 	step := in.Step
@@ -71,9 +71,17 @@ func newJudging(in *Input) *judging {
 		j.deadline = indexFrom(step.Deadline, s.Interval) - 1
 	}
 	j.remember()
+	j.prepare()
+	j.sumPast()
+	return j
+}
+
+// prepare lays out the tests and takes up what the memory holds of them.
+func (j *judging) prepare() {
 	tests := 0
+	j.assays, j.timings = j.assays[:0], j.timings[:0]
 	for number, metric := range Metrics {
-		bounds, judged := s.Limits[metric]
+		bounds, judged := j.in.Settings.Limits[metric]
 		if !judged {
 			continue
 		}
@@ -86,12 +94,12 @@ func newJudging(in *Input) *judging {
 	j.tests = make([]Test, 0, tests)
 	j.verdict.Metrics = make([]Assessment, 0, len(j.assays))
 	j.resume()
-	j.sumPast()
-	return j
 }
 
 const (
 	allTraffic = 10_000
+	// leastHorizon keeps rollback tests from beginning anew before they have seen much.
+	leastHorizon = 30
 	// mostDifferences bounds those that noise is taken from.
 	mostDifferences = 59
 )
@@ -182,9 +190,14 @@ func (j *judging) skip(from, through int64) {
 
 // enterStep forgets the users of before the step.
 func (j *judging) enterStep() {
-	if m := &j.memory; !m.stepped {
-		m.stepped, m.crowd = true, crowd{}
-		m.step, m.times = [metrics]sample{}, [Timings]histogram.Histogram{}
+	m := &j.memory
+	if m.stepped {
+		return
+	}
+	m.stepped, m.crowd = true, crowd{}
+	m.step, m.times = [metrics]sample{}, [Timings]histogram.Histogram{}
+	if j.alone {
+		j.prepare() // limits depend on what stable was like
 	}
 }
 
@@ -205,10 +218,8 @@ func (j *judging) advance(i int64, iv *Interval) {
 		if rolling {
 			b.arms[canary] = newArm(&iv.Canary)
 			f = j.meet(iv, &b)
-		} else {
-			m.before[0] += b.arms[stable].errors
-			m.before[1] += b.arms[stable].weight
 		}
+		j.recall(&b.arms[stable], rolling)
 	}
 	for k := range j.assays {
 		if a := &j.assays[k]; rolling && a.timed {
@@ -223,6 +234,36 @@ func (j *judging) advance(i int64, iv *Interval) {
 	}
 	m.judged, m.last = true, i
 	j.sumPast()
+}
+
+// recall adds up stable's rates before the rollout and in it, as long as it has
+// traffic of its own.
+func (j *judging) recall(a *arm, rolling bool) {
+	to := &j.memory.before
+	if rolling {
+		if j.alone && j.memory.stepped {
+			return
+		}
+		to = &j.memory.during
+	}
+	for number := range to {
+		k, n := a.events(Metrics[number])
+		to[number][0], to[number][1] = to[number][0]+k, to[number][1]+n
+	}
+}
+
+// was returns the rate that stable had when it last had traffic: over the rollout so
+// far, or before it; 0 where that is not known or a metric is no rate.
+func (j *judging) was(number int) float64 {
+	if number >= firstTimed {
+		return 0
+	}
+	for _, known := range [][2]float64{j.memory.during[number], j.memory.before[number]} {
+		if known[1] > 0 {
+			return known[0] / known[1]
+		}
+	}
+	return 0
 }
 
 // listen learns stable's noise from how an interval differs from the one before.

@@ -46,6 +46,8 @@ type assayed struct {
 	metric   Metric
 	number   int
 	bounds   Bounds
+	alone    bool    // there is no stable traffic
+	was      float64 // the rate that stable then had when it last had traffic, 0 if unknown
 	timed    bool
 	timing   Timing
 	quantile float64
@@ -53,15 +55,19 @@ type assayed struct {
 }
 
 // parts returns a limit as it applies. The floor is the least that its absolute
-// part can be. Without stable traffic there is no relative part, and a floor alone
-// is no limit.
-func (b Bounds) parts(l Limit, alone bool) Limit {
+// part can be. Without stable traffic there is no relative part; the absolute one is
+// then at least what the relative one would be for the rate that stable had. A floor
+// alone is no limit.
+func (a *assayed) parts(l Limit) Limit {
 	l = Limit{max(0, l.Absolute), max(0, l.Relative)}
-	if alone {
+	if a.alone {
+		if l.Absolute > 0 {
+			l.Absolute = max(l.Absolute, l.Relative*a.was)
+		}
 		l.Relative = 0
 	}
 	if l != (Limit{}) {
-		l.Absolute = max(l.Absolute, b.Floor)
+		l.Absolute = max(l.Absolute, a.bounds.Floor)
 	}
 	return l
 }
@@ -71,11 +77,11 @@ func (l Limit) of(stable float64) float64 { return max(l.Absolute, l.Relative*st
 
 // nulls returns what a rollback must disprove: the promote limit, or the rollback
 // limit where there is no other.
-func (b Bounds) nulls(alone bool) Limit {
-	if b.Promote == (Limit{}) {
-		return b.parts(b.Rollback, alone)
+func (a *assayed) nulls() Limit {
+	if a.bounds.Promote == (Limit{}) {
+		return a.parts(a.bounds.Rollback)
 	}
-	return b.parts(b.Promote, alone)
+	return a.parts(a.bounds.Promote)
 }
 
 // beta returns the chance of a false promotion that a step may have.
@@ -91,15 +97,18 @@ func beta(next int) float64 {
 
 // assay lays out a metric's tests.
 func (j *judging) assay(number int, b Bounds) assayed {
-	a := assayed{metric: Metrics[number], number: number, bounds: b}
+	a := assayed{metric: Metrics[number], number: number, bounds: b, alone: j.alone}
+	if j.alone && j.memory.stepped {
+		a.was = j.was(number)
+	}
 	a.timing, a.quantile, a.timed = a.metric.Timing()
 	alpha := j.in.Settings.Alpha
 	cap, family := -math.Log(alpha), alpha
 	if a.timed {
 		family /= 2
 	}
-	rollback := eprocess.Schedule{First: 0.5, Horizon: j.horizon, Cap: cap}
-	nulls := b.nulls(j.alone)
+	rollback := eprocess.Schedule{First: 0.5, Horizon: j.horizon, Cap: cap, Renew: true}
+	nulls := a.nulls()
 	a.lay(rollbackAbsolute, nulls.Absolute, -math.Log(family), rollback)
 	a.lay(rollbackRelative, nulls.Relative, -math.Log(family), rollback)
 	if a.metric == Errors || a.metric == ClientErrors {
@@ -111,7 +120,7 @@ func (j *judging) assay(number int, b Bounds) assayed {
 	}
 	a.lay(ceilingAbsolute, b.Ceiling, -math.Log(alpha), rollback)
 	promote := eprocess.Schedule{First: 1, Horizon: 1, Cap: math.Inf(1)}
-	limit := b.parts(b.Rollback, j.alone)
+	limit := a.parts(b.Rollback)
 	a.lay(promoteAbsolute, limit.Absolute, -math.Log(beta(j.in.Step.Next)), promote)
 	a.lay(promoteRelative, limit.Relative, -math.Log(beta(j.in.Step.Next)), promote)
 	return a

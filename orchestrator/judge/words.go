@@ -42,7 +42,7 @@ func (j *judging) frozenWords() string {
 		if a := &j.assays[i]; a.metric == Errors {
 			limit, rate := j.freeze(a)
 			text := fmt.Sprintf("stable itself has %s errors in the last %s, more than %s", FormatMetric(Errors, rate), FormatDuration(j.in.Settings.Recent), FormatMetric(Errors, limit))
-			if before := j.memory.before; before[1] > 0 {
+			if before := j.memory.before[a.number]; before[1] > 0 {
 				text += fmt.Sprintf(" (before the rollout it had %s)", FormatMetric(Errors, before[0]/before[1]))
 			}
 			return text
@@ -140,6 +140,9 @@ func (v *Verdict) breachWords(a *Assessment) string {
 	text := fmt.Sprintf("%s of the canary, %s in %s, is above %s %s", a.Metric.Title(), FormatMetric(a.Metric, r.Canary), rows, which, FormatMetric(a.Metric, limit))
 	if v.Step.BasisPoints >= allTraffic {
 		text += "; at 100 % there is no stable traffic to compare with"
+		if a.StableWas > 0 {
+			text += ", which had " + FormatMetric(a.Metric, a.StableWas)
+		}
 	} else if r.StableRows > 0 {
 		text += " while stable has " + FormatMetric(a.Metric, r.Stable)
 	}

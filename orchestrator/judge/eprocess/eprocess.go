@@ -18,6 +18,9 @@ type Schedule struct {
 	First   float64 // mass of the first interval, (0, 1]
 	Horizon int64   // number of intervals over which the rest enters evenly, the first included
 	Cap     float64 // most that one interval adds to the log evidence; +Inf is no cap
+	// Renew begins anew when the horizon is over, so that what begins after it is
+	// found too: the chance of a false alarm is then α in each horizon.
+	Renew bool
 }
 
 // Spent returns the mass that has entered after a number of intervals, [0, 1].
@@ -66,6 +69,12 @@ func (p *Process) Update(s Schedule, increments []float64) {
 func (p *Process) Skip(s Schedule, intervals int64) { p.enter(s, intervals) }
 
 func (p *Process) enter(s Schedule, intervals int64) {
+	if over := p.Intervals + intervals - s.Horizon; s.Renew && over > 0 {
+		for j := range p.Weights {
+			p.Weights[j] = math.Inf(-1)
+		}
+		p.Intervals, intervals = 0, (over-1)%s.Horizon+1
+	}
 	mass := s.Spent(p.Intervals+intervals) - s.Spent(p.Intervals)
 	p.Intervals += intervals
 	if mass <= 0 {

@@ -128,10 +128,12 @@ func (s Shift) Increments(to []float64, kc, nc, ks, ns, ps, c float64) {
 	odds := ps / (1 - ps)
 	logStable, logNotStable := math.Log(ps), math.Log1p(-ps)
 	for j, factor := range s.factors {
-		pc := factor * odds / (1 + factor*odds)
-		p0 := ps + share*(pc-ps)
-		log, logNot := math.Log(p0), math.Log1p(-p0)
-		to[j] = (kc*(math.Log(pc)-log) + (nc-kc)*(math.Log1p(-pc)-logNot) +
+		// Both tails by themselves: 1−p would lose digits where p is near 1.
+		notC := 1 / (1 + factor*odds)
+		pc := factor * odds * notC
+		p0, not0 := ps+share*(pc-ps), 1-ps+share*(notC-(1-ps))
+		log, logNot := math.Log(p0), math.Log(not0)
+		to[j] = (kc*(math.Log(pc)-log) + (nc-kc)*(math.Log(notC)-logNot) +
 			ks*(logStable-log) + (ns-ks)*(logNotStable-logNot)) / d
 	}
 }
