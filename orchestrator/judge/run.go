@@ -13,7 +13,7 @@ import (
 type judging struct {
 	in       *Input
 	interval time.Duration
-	alone    bool  // the canary has all traffic
+	alone    bool  // the canary has all traffic, from the first interval of such a step on
 	horizon  int64 // and what follows: numbers of intervals
 	recent, reference,
 	perBlock int64
@@ -58,7 +58,7 @@ func newJudging(in *Input) *judging {
 	if !(s.Alpha > 0 && s.Alpha < 1) {
 		s.Alpha = 0.05
 	}
-	j := &judging{in: in, interval: s.Interval, alone: in.Step.BasisPoints >= allTraffic,
+	j := &judging{in: in, interval: s.Interval,
 		horizon: max(leastHorizon, intervalsIn(s.Horizon, s.Interval)), recent: intervalsIn(s.Recent, s.Interval), reference: intervalsIn(s.Reference, s.Interval),
 		differences: int(max(noise.Enough, min(mostDifferences, intervalsIn(s.History, s.Interval)-1)))}
 	j.perBlock = (max(j.recent, j.reference) + mostBlocks - 1) / mostBlocks
@@ -71,6 +71,7 @@ func newJudging(in *Input) *judging {
 		j.deadline = indexFrom(step.Deadline, s.Interval) - 1
 	}
 	j.remember()
+	j.alone = j.memory.stepped && step.BasisPoints >= allTraffic
 	j.prepare()
 	j.sumPast()
 	return j
@@ -196,8 +197,9 @@ func (j *judging) enterStep() {
 	}
 	m.stepped, m.crowd = true, crowd{}
 	m.step, m.times = [metrics]sample{}, [Timings]histogram.Histogram{}
-	if j.alone {
-		j.prepare() // limits depend on what stable was like
+	if j.in.Step.BasisPoints >= allTraffic {
+		j.alone = true
+		j.prepare() // other tests, by what stable was like
 	}
 }
 
@@ -241,7 +243,7 @@ func (j *judging) advance(i int64, iv *Interval) {
 func (j *judging) recall(a *arm, rolling bool) {
 	to := &j.memory.before
 	if rolling {
-		if j.alone && j.memory.stepped {
+		if j.alone {
 			return
 		}
 		to = &j.memory.during

@@ -98,7 +98,7 @@ func beta(next int) float64 {
 // assay lays out a metric's tests.
 func (j *judging) assay(number int, b Bounds) assayed {
 	a := assayed{metric: Metrics[number], number: number, bounds: b, alone: j.alone}
-	if j.alone && j.memory.stepped {
+	if j.alone {
 		a.was = j.was(number)
 	}
 	a.timing, a.quantile, a.timed = a.metric.Timing()
