@@ -42,7 +42,10 @@ type story struct {
 func tell(seed uint64) story {
 	r := source(seed)
 	s := story{r: r, settings: someSettings(r)}
-	s.begins, s.ends = -r.IntN(14), 3+r.IntN(9)
+	s.begins, s.ends = -r.IntN(14), 3+r.IntN(7)
+	if r.IntN(100) == 0 {
+		s.ends += 60 // past the horizon, which is 30 intervals at least
+	}
 	s.step = judge.Step{BasisPoints: pick(r, []int{100, 500, 2000, 5000, 9900, 10000}), Next: pick(r, []int{1500, 2000, 5000, 9000, 10000}),
 		Began: epoch.Add(time.Duration(r.IntN(2)) * s.settings.Interval / 2), Bake: time.Duration(1+r.IntN(5)) * s.settings.Interval}
 	s.step.Since = s.step.Began

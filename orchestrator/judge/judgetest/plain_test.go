@@ -3,6 +3,7 @@ package judgetest
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	judge "perch/orchestrator/judge"
@@ -370,7 +371,8 @@ func gainsOf(m judge.Metric, limit float64, relatively, promotion, ofUsers bool)
 		ratios, shifts = ratiosBetter, shiftsQuicker
 	}
 	grid := ratios
-	if !relatively {
+	if !relatively && !x.timed {
+		limit = math.Min(limit, 0.999)
 		grid = gridOf(limit, promotion)
 	}
 	switch {
@@ -405,53 +407,95 @@ func (p past) evidence(g gains, start int, c []float64, first float64, horizon i
 	return t.log()
 }
 
-// applied is a limit as it applies: with the floor, and without stable traffic none
-// of its relative part.
-func applied(l judge.Limit, b judge.Bounds, alone bool) judge.Limit {
-	if alone {
+// alone: the canary has all traffic at the last interval.
+func (p past) alone() bool {
+	return p.last().step.BasisPoints == 10000 && len(p.step()) > 0
+}
+
+// was is the rate that stable had while it had traffic: in the rollout, else before.
+func (p past) was(m judge.Metric) float64 {
+	if measures[m].timed {
+		return 0
+	}
+	before := p[:len(p)-len(p.rollout())]
+	for _, part := range []past{p.rollout()[:len(p.rollout())-len(p.step())], before} {
+		if k, n := measures[m].count(part.sum()[1]); n > 0 {
+			return k / n
+		}
+	}
+	return 0
+}
+
+// applied is a limit as it applies at the last interval: with the floor; without
+// stable traffic none of its relative part, but as much as that was before.
+func (p past) applied(m judge.Metric, l judge.Limit) judge.Limit {
+	if p.alone() {
+		if l.Absolute > 0 {
+			l.Absolute = math.Max(l.Absolute, l.Relative*p.was(m))
+		}
 		l.Relative = 0
 	}
 	if l.Absolute > 0 || l.Relative > 0 {
-		l.Absolute = math.Max(l.Absolute, b.Floor)
+		l.Absolute = math.Max(l.Absolute, p.last().settings.Limits[m].Floor)
 	}
 	return l
 }
 
-// evidences are the logarithms of all tests of a metric.
-func (p past) evidences(m judge.Metric) map[string]float64 {
-	last := p.last()
-	b, alone := last.settings.Limits[m], last.step.BasisPoints == 10000
-	out := map[string]float64{}
-	c := p.c(m)
-	add := func(name string, limit float64, relatively, promotion, ofUsers bool) {
-		if limit == 0 {
-			return
-		}
-		g := gainsOf(m, limit, relatively, promotion, ofUsers)
-		if promotion {
-			out[name] = p.evidence(g, len(p)-len(p.step()), c, 1, 1, math.Inf(1))
-		} else {
-			horizon := max(1, int(last.settings.Horizon/last.settings.Interval))
-			out[name] = p.evidence(g, len(p)-len(p.rollout()), c, 0.5, horizon, -math.Log(last.settings.Alpha))
-		}
-	}
-	good, bad := applied(b.Promote, b, alone), applied(b.Rollback, b, alone)
+// nulls are what each test is against at the last interval, 0 for none.
+func (p past) nulls(m judge.Metric) map[string]float64 {
+	b := p.last().settings.Limits[m]
+	good, bad := p.applied(m, b.Promote), p.applied(m, b.Rollback)
 	if b.Promote == (judge.Limit{}) {
 		good = bad
 	}
-	add("rollback.absolute", good.Absolute, false, false, false)
-	add("rollback.relative", good.Relative, true, false, false)
+	out := map[string]float64{"rollback.absolute": good.Absolute, "rollback.relative": good.Relative, "ceiling": b.Ceiling,
+		"promote.absolute": bad.Absolute, "promote.relative": bad.Relative}
 	if m == judge.Errors || m == judge.ClientErrors {
-		if good.Relative > 0 {
-			add("rollback.relative.users", good.Relative, true, false, true)
-		} else {
-			add("rollback.absolute.users", good.Absolute, false, false, true)
+		out["rollback.relative.users"] = good.Relative
+		if good.Relative == 0 {
+			out["rollback.absolute.users"] = good.Absolute
 		}
 	}
-	add("ceiling", b.Ceiling, false, false, false)
-	add("promote.absolute", bad.Absolute, false, true, false)
-	add("promote.relative", bad.Relative, true, true, false)
 	return out
+}
+
+// evidences are the logarithms of all tests of a metric. A rollback test begins with
+// the rollout, anew where its null changes, and anew after each horizon.
+func (p past) evidences(m judge.Metric) map[string]float64 {
+	s, c, out := p.last().settings, p.c(m), map[string]float64{}
+	begin := len(p) - len(p.rollout())
+	former := p.aloneSince(begin, m)
+	horizon := max(30, int(s.Horizon/s.Interval))
+	for name, null := range p.nulls(m) {
+		if null == 0 {
+			continue
+		}
+		promotion := strings.HasPrefix(name, "promote")
+		g := gainsOf(m, null, strings.Contains(name, "relative"), promotion, strings.HasSuffix(name, "users"))
+		if promotion {
+			out[name] = p.evidence(g, len(p)-len(p.step()), c, 1, 1, math.Inf(1))
+			continue
+		}
+		start := begin
+		if former != nil && former[name] != null {
+			start = len(p) - len(p.step())
+		}
+		if n := len(p) - start; n > 0 {
+			start += (n - 1) / horizon * horizon
+		}
+		out[name] = p.evidence(g, start, c, 0.5, horizon, -math.Log(s.Alpha))
+	}
+	return out
+}
+
+// aloneSince are the nulls of before the canary got all traffic, nil where it has not
+// or always had.
+func (p past) aloneSince(begin int, m judge.Metric) map[string]float64 {
+	step := len(p) - len(p.step())
+	if !p.alone() || step <= begin {
+		return nil
+	}
+	return p[:step].nulls(m)
 }
 
 // value is a metric's in a window, by arm, and the weights it is of.

@@ -91,7 +91,7 @@ func (p past) windows() (recent, window past) {
 
 func (p past) plainly(m judge.Metric, proofTime bool) *plainly {
 	last, x := p.last(), measures[m]
-	b, alone := last.settings.Limits[m], last.step.BasisPoints == 10000
+	b, alone := last.settings.Limits[m], p.alone()
 	recent, window := p.windows()
 	f := &plainly{evidence: p.evidences(m)}
 	var recentWeight arms[float64]
@@ -105,7 +105,7 @@ func (p past) plainly(m judge.Metric, proofTime bool) *plainly {
 	}
 	sum := window.sum()
 	f.effective = f.weight[0] * kish(sum[0])
-	f.above, f.upTo = value(applied(b.Rollback, b, alone), f.recent[1]), value(applied(b.Promote, b, alone), f.window[1])
+	f.above, f.upTo = value(p.applied(m, b.Rollback), f.recent[1]), value(p.applied(m, b.Promote), f.window[1])
 	f.within = f.weight[0] > 0 && f.window[0] <= f.upTo
 	f.breach = recentWeight[0] > 0 && f.breached(last, m, b)
 
@@ -155,12 +155,12 @@ func (f *plainly) breached(last record, m judge.Metric, b judge.Bounds) bool {
 
 func (p past) breachByUsers(m judge.Metric, f *plainly, b judge.Bounds) bool {
 	e, has := f.evidence["rollback.relative.users"]
-	if !has || p.last().step.BasisPoints == 10000 {
+	if !has || p.alone() {
 		return false
 	}
 	canary, failing := p.users(m, 0)
 	stable, stableFailing := p.users(m, 1)
-	above := value(applied(b.Rollback, b, false), stableFailing)
+	above := value(p.applied(m, b.Rollback), stableFailing)
 	return canary > 0 && stable > 0 && above > 0 && failing > above && e >= -math.Log(p.last().settings.Alpha)
 }
 
@@ -208,7 +208,7 @@ func (p past) frozen() bool {
 	b, judged := p.last().settings.Limits[judge.Errors]
 	recent, _ := p.windows()
 	now := recent.sum()[1]
-	if !judged || p.last().step.BasisPoints == 10000 || now.Weight == 0 {
+	if !judged || p.alone() || now.Weight == 0 {
 		return false
 	}
 	limit := b.Rollback.Absolute
@@ -274,7 +274,7 @@ func (p past) collapse() bool {
 	now, before := recent.sum(), earlier.sum()
 	settled := !recent[0].begins().Before(last.step.Since.Add(last.settings.Spread))
 	for arm := range parts {
-		alone := last.step.BasisPoints == 10000
+		alone := p.alone()
 		if alone && arm == 1 {
 			continue
 		}
