@@ -9,7 +9,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	judge "perch/orchestrator/judge"
+	"perch/orchestrator/judge"
+	"perch/orchestrator/measure"
 	"perch/orchestrator/simulate"
 	"perch/orchestrator/simulate/figures"
 	"perch/orchestrator/simulate/many"
@@ -177,6 +178,13 @@ func simulateOptions(c *cli.Context, method judge.Method) (simulation, error) {
 		return o, err
 	}
 	o.scenarios, err = scenariosOf(c, base)
+	for i, s := range o.scenarios {
+		if s.Users != nil {
+			users := *s.Users
+			users.Share = measure.UserShare(s.Rate, 1)
+			o.scenarios[i].Users = &users
+		}
+	}
 	return o, err
 }
 
@@ -200,7 +208,7 @@ func describedTraffic(c *cli.Context) (simulate.Scenario, error) {
 		}
 	}
 	if calls := c.Float64("users"); calls > 0 {
-		s.Users = &simulate.Users{Calls: calls, Stay: 10, Failing: c.Float64("failing-users") / 100, Share: 1}
+		s.Users = &simulate.Users{Calls: calls, Stay: 10, Failing: c.Float64("failing-users") / 100}
 	}
 	var err error
 	s.Sampling, err = samplingOf(c.StringSlice("sampling"))

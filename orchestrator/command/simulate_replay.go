@@ -9,7 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"perch/orchestrator/cloudflare"
-	judge "perch/orchestrator/judge"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/measure"
 	"perch/orchestrator/policy"
 	"perch/orchestrator/rollout"

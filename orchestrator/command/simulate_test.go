@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"perch/orchestrator/cloudflare"
-	judge "perch/orchestrator/judge"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/rollout"
 	"perch/orchestrator/simulate"
 )

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	judge "perch/orchestrator/judge"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/simulate"
 	"perch/orchestrator/simulate/figures"
 	"perch/orchestrator/simulate/many"

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	judge "perch/orchestrator/judge"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/simulate"
 	"perch/orchestrator/simulate/figures"
 )

@@ -1,7 +1,7 @@
 package main
 
 import (
-	judge "perch/orchestrator/judge"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/simulate"
 )
 

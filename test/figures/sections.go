@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	judge "perch/orchestrator/judge"
+	"perch/orchestrator/judge"
 	"perch/orchestrator/simulate"
 	"perch/orchestrator/simulate/figures"
 )
@@ -41,7 +41,7 @@ func writeChart(path string, rows []figures.Row) error {
 	if err != nil {
 		return fmt.Errorf("write chart: %w", err)
 	}
-	if err := figures.WriteSVG(file, "2,000 rollouts each: failed checks counted, and this rule", rows); err != nil {
+	if err := figures.WriteSVG(file, figures.Count(float64(rows[0].Runs))+" rollouts each: failed checks counted, and this rule", rows); err != nil {
 		return err
 	}
 	return file.Close()
