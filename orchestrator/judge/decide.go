@@ -99,8 +99,8 @@ func (v *Verdict) stands(a *Assessment) obstacle {
 	return nothing
 }
 
-// limited reports that the metric has limits that apply.
-func (a *Assessment) limited() bool { return a.PromoteUpTo > 0 || len(a.Tests) > 0 }
+// limited reports that the metric has a promote limit that applies.
+func (a *Assessment) limited() bool { return a.PromoteLimit != (Limit{}) }
 
 func (a *Assessment) measured() bool { return a.Window.CanaryRows > 0 }
 
@@ -148,7 +148,7 @@ func (a *Assessment) within(v *Verdict) bool {
 	if v.Method == Thresholds {
 		return a.withinLimits(v)
 	}
-	return a.measured() && a.Window.Canary <= a.PromoteUpTo
+	return a.measured() && (!a.limited() || a.Window.Canary <= a.PromoteUpTo)
 }
 
 // proven reports that the mean of the evidence for a promotion suffices.

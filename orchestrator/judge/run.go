@@ -144,8 +144,8 @@ func (j *judging) run() {
 				until = min(until, intervals[0].Index-1)
 			}
 			for _, event := range []int64{j.began, j.since, j.deadline} {
-				if event > next {
-					until = min(until, event-1)
+				if event >= next {
+					until = min(until, max(next, event-1))
 				}
 			}
 			j.skip(next, until)

@@ -112,10 +112,14 @@ func (j *judging) assay(number int, b Bounds) assayed {
 	a.lay(rollbackAbsolute, nulls.Absolute, -math.Log(family), rollback)
 	a.lay(rollbackRelative, nulls.Relative, -math.Log(family), rollback)
 	if a.metric == Errors || a.metric == ClientErrors {
+		// Users that fail each time are new in one interval alone: no cap, as requests
+		// must agree anyway.
+		users := rollback
+		users.Cap = math.Inf(1)
 		if nulls.Relative > 0 {
-			a.lay(rollbackRelativeUsers, nulls.Relative, -math.Log(family), rollback)
+			a.lay(rollbackRelativeUsers, nulls.Relative, -math.Log(family), users)
 		} else {
-			a.lay(rollbackAbsoluteUsers, nulls.Absolute, -math.Log(family), rollback)
+			a.lay(rollbackAbsoluteUsers, nulls.Absolute, -math.Log(family), users)
 		}
 	}
 	a.lay(ceilingAbsolute, b.Ceiling, -math.Log(alpha), rollback)

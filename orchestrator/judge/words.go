@@ -91,8 +91,11 @@ func (v *Verdict) why(a *Assessment) string {
 	if a.Role == Proof {
 		return v.valueWords(a) + fmt.Sprintf(", within the promote limit %s%s", FormatMetric(a.Metric, a.PromoteUpTo), v.proofWords(a))
 	}
-	if !a.limited() {
+	if !a.limited() && v.Step.BasisPoints >= allTraffic {
 		return v.valueWords(a) + "; at 100 % there is no stable traffic to compare it with"
+	}
+	if !a.limited() {
+		return v.valueWords(a) + "; it has no limit"
 	}
 	if a.measured() && a.within(v) {
 		return v.valueWords(a) + ", within the promote limit " + FormatMetric(a.Metric, a.PromoteUpTo)
