@@ -46,8 +46,10 @@ type fakeKV struct {
 	// it; persist stores that first one nevertheless. 0 fails none.
 	failAt  int
 	persist bool
-	away    bool  // reads fail
-	notText bool  // reads of several keys fail
+	away    bool   // reads fail
+	notText bool   // reads of several keys fail
+	spoiled string // reads of several keys with this one fail
+	reads   int
 	listErr error // of lists of aliases
 	gate    func()
 }
@@ -73,7 +75,8 @@ func (f *fakeKV) GetMany(ctx context.Context, keys []string) (map[string][]byte,
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.away || f.notText && len(keys) > 1 {
+	f.reads++
+	if f.away || f.notText && len(keys) > 1 || len(keys) > 1 && slices.Contains(keys, f.spoiled) {
 		return nil, errAway
 	}
 	found := map[string][]byte{}

@@ -25,10 +25,13 @@ const actions = {
   async cacheDelete() {
     return caches.default.delete("https://perch.internal/a?b=1");
   },
-  async points(url, env) {
-    const { count, point } = JSON.parse(url.searchParams.get("write"));
-    for (let i = 0; i < count; i++) env.ANALYTICS.writeDataPoint(point);
-    return { written: count };
+  async points(url, env, request) {
+    const write = ({ count, point }) => {
+      for (let i = 0; i < count; i++) env.ANALYTICS.writeDataPoint(point);
+      return count;
+    };
+    const writes = request.method === "POST" ? await request.json() : [JSON.parse(url.searchParams.get("write"))];
+    return { written: writes.map(write).reduce((sum, count) => sum + count, 0) };
   },
   async limit(url, env) {
     return env.LIMITER.limit({ key: url.searchParams.get("key") });
