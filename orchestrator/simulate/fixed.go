@@ -23,7 +23,8 @@ type fixed struct {
 }
 
 // Judge implements Method. Each interval is a check: it fails where the canary's
-// errors are above the absolute limit or its p95 above the relative one.
+// errors are above the absolute limit or its p95 above the relative one. What has
+// no such limit is not checked.
 func (f *fixed) Judge(in judge.Input) (judge.Decision, time.Time) {
 	length := in.Settings.Interval
 	for _, interval := range in.Intervals {
@@ -53,7 +54,8 @@ func (f *fixed) Judge(in judge.Input) (judge.Decision, time.Time) {
 // check counts a failed check and reports that it was the last allowed one.
 func (f *fixed) check(i judge.Interval, limits judge.Limits) bool {
 	errors, latency := limits[judge.Errors].Rollback, limits[judge.LatencyP95].Rollback
-	if rate(i.Canary) > errors.Absolute || slowerThan(i.Canary, i.Stable, latency.Relative) {
+	tooMany := errors.Absolute > 0 && rate(i.Canary) > errors.Absolute
+	if tooMany || slowerThan(i.Canary, i.Stable, latency.Relative) {
 		f.failed++
 	}
 	return f.failed >= failedChecks
@@ -77,8 +79,7 @@ func (f *fixed) within(limits judge.Limits) bool {
 		add(&stable, i.Stable)
 	}
 	errors, latency := limits[judge.Errors].Promote, limits[judge.LatencyP95].Promote
-	return canary.Weight > 0 && rate(canary) <= max(errors.Absolute, errors.Relative*rate(stable)) &&
-		!slowerThan(canary, stable, latency.Relative)
+	return canary.Weight > 0 && rate(canary) <= max(errors.Absolute, errors.Relative*rate(stable)) && !slowerThan(canary, stable, latency.Relative)
 }
 
 func add(sum *judge.Counts, c judge.Counts) {
@@ -94,9 +95,9 @@ func rate(c judge.Counts) float64 {
 	return c.Errors / c.Weight
 }
 
-// slowerThan compares with stable where it has traffic.
+// slowerThan compares with stable where it has traffic, and there is a limit.
 func slowerThan(canary, stable judge.Counts, ratio float64) bool {
-	return p95(stable) > 0 && p95(canary) > ratio*p95(stable)
+	return ratio > 0 && p95(stable) > 0 && p95(canary) > ratio*p95(stable)
 }
 
 func p95(c judge.Counts) float64 { return c.Times[judge.FirstByte].Quantile(0.95) }
