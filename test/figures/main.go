@@ -22,10 +22,11 @@ import (
 func main() {
 	folder := flag.String("docs", "docs", "folder of figures.md and figures.svg")
 	effort := flag.Float64("effort", 1, "share of the rollouts to simulate")
+	only := flag.String("only", "", "section to write: table, healthy, worse or users; all by default")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *folder, *effort); err != nil {
+	if err := run(ctx, *folder, *only, *effort); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		os.Exit(1)
 	}
@@ -41,14 +42,10 @@ type lab struct {
 	failures []string
 }
 
-// run writes the page whatever holds, so that it can be looked at.
-func run(ctx context.Context, folder string, effort float64) error {
+// run writes each section as soon as its figures are there, whatever holds, so
+// that it can be looked at.
+func run(ctx context.Context, folder, only string, effort float64) error {
 	l := &lab{ctx: ctx, effort: effort}
-	page := filepath.Join(folder, "figures.md")
-	text, err := os.ReadFile(page)
-	if err != nil {
-		return fmt.Errorf("read page: %w", err)
-	}
 	for _, section := range []struct {
 		name  string
 		write func(*strings.Builder) error
@@ -58,19 +55,34 @@ func run(ctx context.Context, folder string, effort float64) error {
 		{"worse", l.worse},
 		{"users", l.users},
 	} {
+		if only != "" && only != section.name {
+			continue
+		}
 		var b strings.Builder
 		if err := section.write(&b); err != nil {
 			return err
 		}
-		if text, err = replace(text, section.name, b.String()); err != nil {
+		if err := write(filepath.Join(folder, "figures.md"), section.name, b.String()); err != nil {
 			return err
 		}
 	}
-	if err := os.WriteFile(page, text, 0o644); err != nil {
-		return fmt.Errorf("write page: %w", err)
-	}
 	if len(l.failures) > 0 {
 		return errors.New(strings.Join(l.failures, "; "))
+	}
+	return nil
+}
+
+// write puts a section into the page.
+func write(page, section, content string) error {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return fmt.Errorf("read page: %w", err)
+	}
+	if text, err = replace(text, section, content); err != nil {
+		return err
+	}
+	if err := os.WriteFile(page, text, 0o644); err != nil {
+		return fmt.Errorf("write page: %w", err)
 	}
 	return nil
 }
