@@ -483,7 +483,11 @@ func (p past) evidences(m judge.Metric) map[string]float64 {
 		if n := len(p) - start; n > 0 {
 			start += (n - 1) / horizon * horizon
 		}
-		out[name] = p.evidence(g, start, c, 0.5, horizon, -math.Log(s.Alpha))
+		most := -math.Log(s.Alpha)
+		if strings.HasSuffix(name, "users") { // who fails with every call is new in one interval alone
+			most = math.Inf(1)
+		}
+		out[name] = p.evidence(g, start, c, 0.5, horizon, most)
 	}
 	return out
 }

@@ -106,7 +106,8 @@ func (p past) plainly(m judge.Metric, proofTime bool) *plainly {
 	sum := window.sum()
 	f.effective = f.weight[0] * kish(sum[0])
 	f.above, f.upTo = value(p.applied(m, b.Rollback), f.recent[1]), value(p.applied(m, b.Promote), f.window[1])
-	f.within = f.weight[0] > 0 && f.window[0] <= f.upTo
+	limited := p.applied(m, b.Promote) != (judge.Limit{})
+	f.within = f.weight[0] > 0 && (!limited || f.window[0] <= f.upTo)
 	f.breach = recentWeight[0] > 0 && f.breached(last, m, b)
 
 	expected := 0.0
@@ -127,7 +128,7 @@ func (p past) plainly(m judge.Metric, proofTime bool) *plainly {
 	case f.proof:
 		f.blocks = !f.within || !f.proven(last)
 	default:
-		f.blocks = f.effective >= 20 && (f.upTo > 0 || len(f.evidence) > 0) && !f.within
+		f.blocks = f.effective >= 20 && limited && !f.within
 	}
 	return f
 }
