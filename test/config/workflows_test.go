@@ -177,7 +177,7 @@ func TestOrchestratorCommandsExist(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"start", "step", "run", "promote", "rollback", "set"} {
+	for _, name := range []string{"start", "step", "run", "promote", "rollback", "set", "pause", "approve"} {
 		require.True(t, seen[name], "no workflow calls %s", name)
 	}
 }
@@ -201,6 +201,8 @@ func TestScheduledStepFailsOnceOnly(t *testing.T) {
 		{"it loses a race", "7", "", "schedule", 0},
 		{"it fails", "1", "", "schedule", 1},
 		{"it is used wrongly", "2", "", "schedule", 2},
+		{"one of all is rolled back", "4", "rollback", "all", 4},
+		{"one of all gave up before", "5", "none", "all", 0},
 	}
 	script := ""
 	for _, s := range workflows(t)["rollout.yml"].Jobs["rollout"].Steps {
@@ -211,13 +213,23 @@ func TestScheduledStepFailsOnceOnly(t *testing.T) {
 	require.NotEmpty(t, script)
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, ".build"), 0o755))
-	standIn := "#!/bin/sh\nprintf '{\\n  \"action\": \"%s\"\\n}\\n' \"$STAND_IN_ACTION\"\nexit \"$STAND_IN_CODE\"\n"
+	standIn := `#!/bin/sh
+case "$*" in
+  *--all) printf '{"action":"%s"}\n' "$STAND_IN_ACTION" ;;
+  *) printf '{\n  "action": "%s"\n}\n' "$STAND_IN_ACTION" ;;
+esac
+exit "$STAND_IN_CODE"
+`
 	require.NoError(t, os.WriteFile(filepath.Join(dir, ".build/orchestrator"), []byte(standIn), 0o755))
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			cmd := exec.Command("bash", "-e", "-c", script)
 			cmd.Dir = dir
-			cmd.Env = append(os.Environ(), "ACTOR="+c.actor, "STAND_IN_CODE="+c.code, "STAND_IN_ACTION="+c.action)
+			service := "acme/flux"
+			if c.actor == "all" {
+				service = "all"
+			}
+			cmd.Env = append(os.Environ(), "PERCH_SERVICE="+service, "ACTOR="+c.actor, "STAND_IN_CODE="+c.code, "STAND_IN_ACTION="+c.action)
 			text, err := cmd.CombinedOutput()
 			require.Equal(t, c.want, cmd.ProcessState.ExitCode(), "%v\n%s", err, text)
 		})
