@@ -46,7 +46,7 @@ type lab struct {
 // that it can be looked at.
 func run(ctx context.Context, folder, only string, effort float64) error {
 	l := &lab{ctx: ctx, effort: effort}
-	for _, section := range []struct {
+	sections := []struct {
 		name  string
 		write func(*strings.Builder) error
 	}{
@@ -54,10 +54,13 @@ func run(ctx context.Context, folder, only string, effort float64) error {
 		{"healthy", l.healthy},
 		{"worse", l.worse},
 		{"users", l.users},
-	} {
+	}
+	written := 0
+	for _, section := range sections {
 		if only != "" && only != section.name {
 			continue
 		}
+		written++
 		var b strings.Builder
 		if err := section.write(&b); err != nil {
 			return err
@@ -65,6 +68,9 @@ func run(ctx context.Context, folder, only string, effort float64) error {
 		if err := write(filepath.Join(folder, "figures.md"), section.name, b.String()); err != nil {
 			return err
 		}
+	}
+	if written == 0 {
+		return fmt.Errorf("section %q is not known: give table, healthy, worse or users", only)
 	}
 	if len(l.failures) > 0 {
 		return errors.New(strings.Join(l.failures, "; "))

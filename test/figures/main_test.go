@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -56,6 +58,20 @@ func TestDiffers(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { require.Equal(t, test.is, differs(test.row, test.want)) })
 	}
+}
+
+// TestRun: one section is written into the page, and others stay as they are.
+func TestRun(t *testing.T) {
+	folder := t.TempDir()
+	page := filepath.Join(folder, "figures.md")
+	require.NoError(t, os.WriteFile(page, []byte("<!-- table -->\nold\n<!-- end -->\n<!-- users -->\nold\n<!-- end -->\n"), 0o600))
+	require.NoError(t, run(context.Background(), folder, "table", 0.001))
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "| errors+20 | 10 | ")
+	require.Contains(t, string(text), "<!-- users -->\nold\n<!-- end -->")
+	require.FileExists(t, filepath.Join(folder, "figures.svg"))
+	require.ErrorContains(t, run(context.Background(), folder, "luck", 1), `section "luck" is not known`)
 }
 
 func TestReplace(t *testing.T) {
