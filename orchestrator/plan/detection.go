@@ -38,7 +38,7 @@ func (s stage) findsErrors(increase, tick float64, alarms []float64) []float64 {
 	for i, alarm := range alarms {
 		window := min(float64(i+1)*tick, s.recent())
 		past := 1 - poissonUpTo(math.Floor(limit*s.canary*window), s.canary*window*rate)
-		chances[i] = w.step(func(k int) bool { return float64(k) >= alarm }) * once(past, float64(i+1)*tick/window)
+		chances[i] = w.step(func(errors float64) bool { return errors >= alarm }) * once(past, float64(i+1)*tick/window)
 	}
 	return chances
 }

@@ -3,8 +3,6 @@ package plan
 import (
 	"math"
 
-	"gonum.org/v1/gonum/stat/distuv"
-
 	"perch/orchestrator/judge/eprocess"
 )
 
@@ -63,15 +61,4 @@ func normal(z float64) float64 {
 		return 0
 	}
 	return math.Erfc(-z/math.Sqrt2) / 2
-}
-
-// poissonUpTo is the chance of k or less at a mean.
-func poissonUpTo(k, mean float64) float64 {
-	switch {
-	case k < 0:
-		return 0
-	case mean <= 0:
-		return 1
-	}
-	return distuv.Poisson{Lambda: mean}.CDF(k)
 }

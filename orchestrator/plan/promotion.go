@@ -24,7 +24,7 @@ func (s stage) errorsProved(tick float64, ticks int) []float64 {
 		default:
 			limit = math.Inf(1)
 		}
-		chances[i] = w.step(func(k int) bool { return float64(k) <= limit })
+		chances[i] = w.step(func(errors float64) bool { return errors <= limit })
 	}
 	return chances
 }
