@@ -77,7 +77,7 @@ func TestPause(t *testing.T) {
 	require.Contains(t, r.stdout, `"action": "pause"`)
 	b.requireAt(rollout.Paused, 500)
 	require.Zero(t, b.document().UnattendedAfterMS)
-	b.clock.advance(60 * time.Minute)
+	b.clock.advance(60 * time.Hour)
 	b.do(0, "step", "acme/flux")
 	b.requireAt(rollout.Paused, 500)
 	b.do(0, "pause", "acme/flux")
