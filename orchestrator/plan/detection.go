@@ -30,9 +30,9 @@ func (s stage) alarms(tick float64, ticks int) []float64 {
 // findsErrors returns the chance that a canary whose error rate is increased by
 // so much, 0 to 1, is rolled back for it by the end of each tick.
 func (s stage) findsErrors(increase, tick float64, alarms []float64) []float64 {
-	bounds := s.settings.Limits[judge.Errors]
+	bounds, _ := s.bounds(judge.Errors)
 	rate := min(1, s.errors+increase)
-	limit := s.limitOf(bounds.Rollback, s.errors, bounds.Floor)
+	limit := s.value(bounds.Rollback)
 	chances := make([]float64, len(alarms))
 	w := newWalk(s.canary * rate * tick)
 	for i, alarm := range alarms {
@@ -46,10 +46,14 @@ func (s stage) findsErrors(increase, tick float64, alarms []float64) []float64 {
 // alarmFrom returns the smallest number of the canary's errors that is evidence
 // enough to roll back.
 func (s stage) alarmFrom(intervals float64, bounds judge.Bounds) float64 {
+	null := bounds.Promote
+	if null == (judge.Limit{}) {
+		null = bounds.Rollback
+	}
 	low, high := 0.0, math.Ceil(s.canary*intervals)+1
 	for low < high {
 		middle := math.Floor((low + high) / 2)
-		if s.badLog(s.count(intervals, middle, s.errors), bounds.Promote) >= math.Log(1/(firstMass*s.settings.Alpha)) {
+		if s.badLog(s.count(intervals, middle, s.errors), null) >= math.Log(1/(firstMass*s.settings.Alpha)) {
 			high = middle
 		} else {
 			low = middle + 1
@@ -66,7 +70,7 @@ func (s stage) badLog(n sums, limit judge.Limit) float64 {
 	if limit.Absolute > 0 {
 		least = n.absolute(eprocess.Above, limit.Absolute, s.traffic.Noise)
 	}
-	if limit.Relative > 0 && s.compared() {
+	if limit.Relative > 0 {
 		least = min(least, n.relative(eprocess.Above, limit.Relative, s.traffic.Noise))
 	}
 	if math.IsInf(least, 1) {

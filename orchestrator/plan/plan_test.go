@@ -148,7 +148,7 @@ func anyPolicy(r *rand.Rand) policy.Policy {
 // TestAlwaysFinite: whatever the traffic, a ladder is valid, the same again, and a
 // plan has no figure that JSON cannot carry.
 func TestAlwaysFinite(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(25) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		traffic, p := anyTraffic(r), anyPolicy(r)
 		laid, decided := Lay(traffic, p)

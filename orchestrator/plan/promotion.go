@@ -14,6 +14,7 @@ import (
 func (s stage) errorsProved(tick float64, ticks int) []float64 {
 	chances := make([]float64, ticks)
 	bounds, judged := s.bounds(judge.Errors)
+	judged = judged && bounds.Promote != (judge.Limit{})
 	w, limit := newWalk(s.canary*s.errors*tick), -1.0
 	for i := range chances {
 		intervals := float64(i+1) * tick
@@ -36,7 +37,7 @@ func (s stage) provedUpTo(intervals, before float64, bounds judge.Bounds) float6
 	proved := func(errors float64) bool {
 		return s.goodLog(s.count(intervals, errors, s.errors), bounds.Rollback) >= s.level
 	}
-	within := s.limitOf(bounds.Promote, s.errors, bounds.Floor) * s.canary * intervals
+	within := s.value(bounds.Promote) * s.canary * intervals
 	low, high := before, math.Floor(within)
 	for next := low + 1; low < high; next = math.Ceil((low + high) / 2) {
 		if proved(next) {
@@ -55,10 +56,10 @@ func (s stage) goodLog(n sums, limit judge.Limit) float64 {
 		return n.absolute(eprocess.Below, limit.Absolute, s.traffic.Noise)
 	}
 	relative := func() float64 { return n.relative(eprocess.Below, limit.Relative, s.traffic.Noise) }
-	switch compare := s.compared() && limit.Relative > 0; {
-	case limit.Absolute > 0 && compare:
+	switch {
+	case limit.Absolute > 0 && limit.Relative > 0:
 		return mean(absolute(), relative())
-	case compare:
+	case limit.Relative > 0:
 		return relative()
 	case limit.Absolute > 0:
 		return absolute()

@@ -71,10 +71,23 @@ func (s stage) count(intervals, canaryBad, stableRate float64) sums {
 		canaryBad: canaryBad, stableBad: s.stable * intervals * stableRate}
 }
 
-// bounds returns the limits of a metric that acts; ok is false where none does.
-func (s stage) bounds(m judge.Metric) (judge.Bounds, bool) {
-	b, ok := s.settings.Limits[m]
-	return b, ok && !b.Observe
+// bounds returns a metric's limits as they apply at this step; judged is false
+// where the metric does not act. With no stable traffic to compare with there is no
+// relative part, and the absolute one is at least what that was for stable's rate.
+func (s stage) bounds(m judge.Metric) (b judge.Bounds, judged bool) {
+	b, judged = s.settings.Limits[m]
+	for _, l := range []*judge.Limit{&b.Rollback, &b.Promote} {
+		if !s.compared() {
+			if l.Absolute > 0 {
+				l.Absolute = max(l.Absolute, l.Relative*s.errors)
+			}
+			l.Relative = 0
+		}
+		if *l != (judge.Limit{}) {
+			l.Absolute = max(l.Absolute, b.Floor)
+		}
+	}
+	return b, judged && !b.Observe
 }
 
 // compared reports that there is stable traffic to compare with.
@@ -94,14 +107,8 @@ func (s stage) recent() float64 {
 	return max(1, float64(s.settings.Recent)/float64(s.settings.Interval))
 }
 
-// limitOf is what both parts of a limit amount to.
-func (s stage) limitOf(l judge.Limit, stableRate, floor float64) float64 {
-	limit := max(l.Absolute, floor)
-	if s.compared() {
-		limit = max(limit, l.Relative*stableRate)
-	}
-	return limit
-}
+// value is what both parts of an error limit amount to.
+func (s stage) value(l judge.Limit) float64 { return max(l.Absolute, l.Relative*s.errors) }
 
 // timed is a quantile that is judged, of the timing that a promotion has to prove.
 type timed struct {
