@@ -13,7 +13,7 @@ const leastGuard = 20
 func (j *judging) look() {
 	in, m := j.in, &j.memory
 	j.sumWindows()
-	v := Verdict{Method: in.Settings.Method, Problem: in.Problem, Metrics: j.verdict.Metrics[:0]}
+	v := Verdict{Method: in.Settings.Method, Problem: in.Problem, RecentWindow: Seconds(in.Settings.Recent.Seconds()), Metrics: j.verdict.Metrics[:0]}
 	if v.Method != Thresholds {
 		v.Method = Evidence
 	}

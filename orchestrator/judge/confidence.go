@@ -73,7 +73,9 @@ func boundary(out, in float64, excluded func(float64) bool) float64 {
 }
 
 // quantileInterval returns the times in ms between which the q-quantile is not
-// excluded: there the share of longer ones may be 1−q. Each count is tempered.
+// excluded: there the share of longer ones may be 1−q. Tempered is what the counts
+// are worth in all. Where too few were seen to bound it, they are 0 or the end of the
+// last bucket.
 func quantileInterval(h histogram.Histogram, q, tempered float64) (low, high float64) {
 	total := h.Total()
 	if !(total > 0) || !(tempered > 0) {
@@ -86,8 +88,15 @@ func quantileInterval(h histogram.Histogram, q, tempered float64) (low, high flo
 	}
 	// From bucket to bucket the share of longer times falls.
 	lowest := sort.Search(len(h.Counts), func(i int) bool { return !excluded(h.First+i+1, true) })
-	highest := sort.Search(len(h.Counts), func(i int) bool { return excluded(h.First+i, false) })
-	return histogram.Edge(h.First + lowest), histogram.Edge(h.First + highest)
+	highest := sort.Search(len(h.Counts)+1, func(i int) bool { return excluded(h.First+i, false) })
+	low, high = 0, histogram.Edge(histogram.Buckets)
+	if lowest > 0 || excluded(h.First, true) {
+		low = histogram.Edge(h.First + lowest)
+	}
+	if highest <= len(h.Counts) {
+		high = histogram.Edge(h.First + highest)
+	}
+	return low, high
 }
 
 // bound sets the interval of a metric's value in the step.

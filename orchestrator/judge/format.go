@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"perch/orchestrator/judge/histogram"
 )
 
 // titles are the metrics' names in a sentence.
@@ -23,10 +25,14 @@ func (m Metric) Title() string {
 	return string(m)
 }
 
-// FormatMetric writes a metric's value in the unit that people use: "1.25 %" or "812 ms".
+// FormatMetric writes a metric's value in the unit that people use: "1.25 %" or "812 ms";
+// "any time" for one that nothing bounds.
 func FormatMetric(m Metric, value float64) string {
 	if _, _, timed := m.Timing(); !timed {
 		return fmt.Sprintf("%.3g %%", value*100)
+	}
+	if value >= histogram.Edge(histogram.Buckets) {
+		return "any time"
 	}
 	return fmt.Sprintf("%.0f ms", value)
 }
@@ -54,6 +60,26 @@ func FormatDuration(d time.Duration) string {
 		text = strings.TrimSuffix(text, "0m")
 	}
 	return text
+}
+
+// about rounds a duration that is an estimate.
+func about(d time.Duration) time.Duration {
+	switch {
+	case d >= 10*time.Hour:
+		return d.Round(time.Hour)
+	case d >= 10*time.Minute:
+		return d.Round(time.Minute)
+	}
+	return d
+}
+
+// aboutCount rounds a number that is an estimate to two digits.
+func aboutCount(n int64) int64 {
+	unit := int64(1)
+	for n/unit >= 1000 {
+		unit *= 10
+	}
+	return (n + unit/2) / unit * unit
 }
 
 // Duration returns it as one, at most some 292 years.

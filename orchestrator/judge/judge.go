@@ -179,6 +179,8 @@ type Verdict struct {
 	Breaches       int   `json:"breaches_in_a_row,omitempty"`
 	BreachesNeeded int   `json:"breaches_needed,omitempty"`
 	MinRequests    int64 `json:"min_requests,omitempty"`
+	// RecentWindow is how far back the recent values go.
+	RecentWindow Seconds `json:"recent_window_s"`
 	// Open are the predictions of the canary in the window whose end nobody has seen.
 	Open float64 `json:"open,omitempty"`
 	// Traffic is of each arm in the recent window.

@@ -79,6 +79,8 @@ func (j *judging) collapseWords() string {
 // why says in one sentence what a metric says.
 func (v *Verdict) why(a *Assessment) string {
 	switch {
+	case a.breached(v) && a.Role == Observed:
+		return v.breachWords(a) + "; it is observed only"
 	case a.breached(v):
 		return v.breachWords(a)
 	case a.Role == Observed:
@@ -127,11 +129,11 @@ func (v *Verdict) valueWords(a *Assessment) string {
 func rounded(x float64) int64 { return int64(math.Round(min(x, mostUnits))) }
 
 func (v *Verdict) breachWords(a *Assessment) string {
-	r, limit, which := &a.Recent, a.RollbackAbove, "the rollback limit"
+	r, limit, which, aim := &a.Recent, a.RollbackAbove, "the rollback limit", "rollback."
 	if a.Ceiling > 0 && (limit == 0 || r.Canary > a.Ceiling && a.ceilingAlone(v)) {
-		limit, which = a.Ceiling, "the ceiling"
+		limit, which, aim = a.Ceiling, "the ceiling", kindNames[ceilingAbsolute]
 	}
-	where := "lately"
+	where := "of the last " + FormatDuration(v.RecentWindow.Duration())
 	if v.Method == Thresholds && !(r.Canary > limit) {
 		r, where = &a.Window, "of this step"
 		limit = a.RollbackLimit.of(r.Stable)
@@ -149,8 +151,8 @@ func (v *Verdict) breachWords(a *Assessment) string {
 	} else if r.StableRows > 0 {
 		text += " while stable has " + FormatMetric(a.Metric, r.Stable)
 	}
-	if weakest, ok := a.weakest("rollback."); ok && which != "the ceiling" {
-		text += fmt.Sprintf(" (evidence of at least %s, %s is needed)", FormatEvidence(weakest.Log), FormatEvidence(weakest.NeededLog))
+	if weakest, ok := a.weakest(aim); ok {
+		text += fmt.Sprintf(" (the weakest evidence for it is %s, %s is needed)", FormatEvidence(weakest.Log), FormatEvidence(weakest.NeededLog))
 	}
 	return text
 }
@@ -189,7 +191,7 @@ func (v *Verdict) standWords(a *Assessment) string {
 			FormatMetric(a.Metric, a.UsersAbove), FormatMetric(a.Metric, a.Window.StableFailing))
 	case tooFewRows:
 		if lack := v.lacking(a); lack > 0 {
-			return v.valueWords(a) + "; " + FormatCount(int64(math.Ceil(lack)), "more row") + " needed"
+			return v.valueWords(a) + "; it takes " + FormatCount(int64(math.Ceil(lack)), "more row")
 		}
 		return fmt.Sprintf("stable has %s of the %d that %s is compared on", FormatCount(rounded(a.Window.StableRows), "row"), v.MinRequests, title)
 	case unproven:
@@ -247,7 +249,7 @@ func (v *Verdict) sureWords(a *Assessment) string {
 	if v.Method == Thresholds || !ok {
 		return ""
 	}
-	return fmt.Sprintf(" (evidence %s of %s)", FormatEvidence(log), FormatEvidence(needed))
+	return fmt.Sprintf(" (evidence %s, %s is needed)", FormatEvidence(log), FormatEvidence(needed))
 }
 
 // obstacles says all that stands against a promotion.
@@ -298,9 +300,9 @@ func (v *Verdict) missingWords() string {
 	if m.CanaryRequests == 1 {
 		are = "is"
 	}
-	text := fmt.Sprintf("about %s %s needed", FormatCount(m.CanaryRequests, "more canary request"), are)
+	text := fmt.Sprintf("about %s %s needed", FormatCount(aboutCount(m.CanaryRequests), "more canary request"), are)
 	if m.Duration > 0 {
-		text += ", some " + FormatDuration(m.Duration.Duration()) + " at the present traffic"
+		text += ", some " + FormatDuration(about(m.Duration.Duration())) + " at the present traffic"
 	}
 	if v.Open > 0 {
 		text += fmt.Sprintf(", and how %s ended is not known yet", FormatCount(rounded(v.Open), "prediction"))
