@@ -210,7 +210,7 @@ func TestVilleOfBets(t *testing.T) {
 	const alpha = 0.05
 	rollback := eprocess.Schedule{First: 0.5, Horizon: 60, Cap: -math.Log(alpha)}
 	promote := eprocess.Schedule{First: 1, Horizon: 60, Cap: math.Inf(1)}
-	many := runs(1500, 30000)
+	many := runs(800, 20000)
 	for i, aim := range []eprocess.Aim{eprocess.Above, eprocess.Below} {
 		schedule := []eprocess.Schedule{rollback, promote}[i]
 		for _, n := range []float64{5, 50, 500, 50000} {
