@@ -35,7 +35,7 @@ proof: ## the judge against simulations and a second implementation: many more r
 	go test -v -timeout 2h ./orchestrator/judge/judgetest -proof
 
 .PHONY: figures
-figures: ## the simulated rollouts of docs/figures.md, written into it; ten minutes
+figures: ## the simulated rollouts of docs/figures.md, written into it; six minutes
 	go run ./test/figures
 
 FUZZTIME ?= 2m

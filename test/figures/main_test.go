@@ -16,12 +16,12 @@ import (
 // TestTable: a short version of what make figures simulates reaches the published
 // figures, within what so few rollouts can tell.
 func TestTable(t *testing.T) {
-	l := &lab{ctx: context.Background(), effort: 0.03}
+	l := &lab{ctx: context.Background(), effort: 0.06}
 	for i, s := range simulate.Table() {
 		t.Run(s.Key(), func(t *testing.T) {
 			require.Equal(t, published[i].scenario, s.Key())
 			for _, method := range methods {
-				r, err := l.row(s, method, 2_000)
+				r, err := l.row(s, method, 1_000)
 				require.NoError(t, err)
 				want := published[i].fixed
 				if method == judge.Evidence {

@@ -19,7 +19,7 @@ func (l *lab) table(b *strings.Builder, chart string) error {
 	for i, s := range simulate.Table() {
 		var cells, hit []string
 		for _, method := range methods {
-			r, err := l.row(s, method, 2_000)
+			r, err := l.row(s, method, 1_000)
 			if err != nil {
 				return err
 			}
@@ -100,7 +100,7 @@ func mark(r figures.Row, want figure) string {
 func (l *lab) healthy(b *strings.Builder) error {
 	fmt.Fprintln(b, "| scenario | N | rollouts | rolled back | at most, with 97.5 % confidence | promoted |\n|---|--:|--:|--:|--:|--:|")
 	for _, s := range simulate.Healthy() {
-		r, err := l.row(s, judge.Evidence, 1_000)
+		r, err := l.row(s, judge.Evidence, 500)
 		if err != nil {
 			return err
 		}
@@ -123,9 +123,9 @@ func (l *lab) worse(b *strings.Builder) error {
 	cells := map[string][]string{}
 	var names []string
 	for _, s := range simulate.Matrix() {
-		wanted := 100
+		wanted := 50
 		if s.Worse > 0 {
-			wanted = 250
+			wanted = 125
 		}
 		r, err := l.row(s, judge.Evidence, wanted)
 		if err != nil {
@@ -152,7 +152,7 @@ func (l *lab) worse(b *strings.Builder) error {
 func (l *lab) users(b *strings.Builder) error {
 	fmt.Fprintln(b, "| traffic | N | rollouts | rolled back | promoted |\n|---|--:|--:|--:|--:|")
 	for _, s := range simulate.Awkward() {
-		r, err := l.row(s, judge.Evidence, 1_000)
+		r, err := l.row(s, judge.Evidence, 500)
 		if err != nil {
 			return err
 		}
