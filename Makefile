@@ -35,8 +35,9 @@ proof: ## the judge against simulations and a second implementation: many more r
 	go test -v -timeout 2h ./orchestrator/judge/judgetest -proof
 
 .PHONY: figures
-figures: ## the simulated rollouts of docs/figures.md, written into it; six minutes
+figures: ## the simulated rollouts of docs/figures.md and docs/auto.md, written into them; a quarter of an hour
 	go run ./test/figures
+	go run ./test/auto
 
 FUZZTIME ?= 2m
 .PHONY: fuzz

@@ -25,7 +25,8 @@ func main() {
 	}
 }
 
-// run writes the page whatever holds, so that it can be looked at.
+// run writes each section as soon as it is there, whatever holds, so that it can be
+// looked at.
 func run(ctx context.Context, path string, effort float64) error {
 	l := &lab{ctx: ctx, effort: effort}
 	page, err := os.ReadFile(path)
@@ -44,9 +45,9 @@ func run(ctx context.Context, path string, effort float64) error {
 		if text, err = replace(text, section.name, b.String()); err != nil {
 			return err
 		}
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		return fmt.Errorf("write page: %w", err)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return fmt.Errorf("write page: %w", err)
+		}
 	}
 	if len(l.failures) > 0 {
 		return errors.New(strings.Join(l.failures, "; "))
