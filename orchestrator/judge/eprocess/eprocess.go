@@ -34,8 +34,7 @@ func (s Schedule) Spent(intervals int64) float64 {
 	return s.First + (1-s.First)*float64(intervals-1)/float64(s.Horizon-1)
 }
 
-// Process is a mixture over a grid of alternatives, in logarithms. The zero
-// value of a grid's length is New's.
+// Process is a mixture over a grid of alternatives, in logarithms.
 type Process struct {
 	Intervals int64     // that have passed
 	Weights   []float64 // natural logarithm of each alternative's M; −Inf before any mass
