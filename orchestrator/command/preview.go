@@ -69,13 +69,13 @@ func (x *session) traffic(ctx context.Context, n rollout.New) (plan.Traffic, err
 	if err != nil {
 		return plan.Traffic{}, err
 	}
-	span := time.Duration(through+1-from) * interval
-	t := plan.Observe(measured[x.service.String()], span)
+	t := plan.Observe(measured[x.service.String()], from, through, interval)
 	rows, err := x.rows(ctx, crowdSQL(q.Dataset, x.service, from*int64(interval/time.Second), (through+1)*int64(interval/time.Second)))
 	if err != nil {
 		return plan.Traffic{}, err
 	}
-	return t, readCrowd(rows, &t)
+	err = readCrowd(rows, &t)
+	return t, err
 }
 
 // rows asks analytics; that nothing was ever written is no rows.

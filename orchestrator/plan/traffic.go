@@ -31,9 +31,18 @@ type Traffic struct {
 	Users, TopUser float64
 }
 
-// Observe sums up stable's intervals, those that had no traffic left out, of a
-// span that was measured.
-func Observe(intervals []judge.Interval, span time.Duration) Traffic {
+// Observe sums up stable's intervals of a length that were asked for, from one
+// number through another; those without traffic may be left out. A service that is
+// younger is measured since its first request, over a quarter of that time at least.
+func Observe(intervals []judge.Interval, from, through int64, length time.Duration) Traffic {
+	began := from
+	for i, served := range intervals {
+		if served.Stable.Weight > 0 {
+			began, intervals = max(from, min(served.Index, through+1-(through+1-from)/4)), intervals[i:]
+			break
+		}
+	}
+	span := time.Duration(through+1-began) * length
 	t := Traffic{Span: span, Effective: 1, Noise: noise.Default, TimeNoise: noise.Default}
 	var sum judge.Counts
 	var times [judge.Timings]histogram.Histogram

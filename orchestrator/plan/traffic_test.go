@@ -20,7 +20,7 @@ func servedIn(index int64, requests, errors float64, ms ...float64) judge.Interv
 }
 
 func TestObserve(t *testing.T) {
-	seen := Observe([]judge.Interval{servedIn(1, 90, 3, 100, 200, 400), servedIn(3, 30, 0, 100)}, 60*time.Minute)
+	seen := Observe([]judge.Interval{servedIn(1, 90, 3, 100, 200, 400), servedIn(3, 30, 0, 100)}, 1, 60, time.Minute)
 	require.InDelta(t, 2, seen.PerMinute, 1e-12)
 	require.InDelta(t, 0.025, seen.Errors, 1e-12)
 	require.InDelta(t, 1, seen.Effective, 1e-12)
@@ -29,10 +29,22 @@ func TestObserve(t *testing.T) {
 	require.Equal(t, judge.FirstByte, seen.Timing)
 }
 
+// TestObserveYoung: a service that began lately is measured since.
+func TestObserveYoung(t *testing.T) {
+	twenty := Observe([]judge.Interval{servedIn(10, 0, 0), servedIn(41, 600, 0), servedIn(50, 600, 0)}, 1, 60, time.Minute)
+	require.Equal(t, 20*time.Minute, twenty.Span)
+	require.InDelta(t, 60, twenty.PerMinute, 1e-12)
+	one := Observe([]judge.Interval{servedIn(60, 15, 0)}, 1, 60, time.Minute)
+	require.Equal(t, 15*time.Minute, one.Span, "one minute says too little")
+	require.InDelta(t, 1, one.PerMinute, 1e-12)
+	none := Observe(nil, 1, 60, time.Minute)
+	require.Equal(t, time.Hour, none.Span)
+}
+
 func TestObserveSample(t *testing.T) {
 	i := servedIn(1, 10, 1)
 	i.Stable.Weight, i.Stable.WeightSquared, i.Stable.Errors = 100, 1000, 10
-	seen := Observe([]judge.Interval{i}, 10*time.Minute)
+	seen := Observe([]judge.Interval{i}, 1, 10, time.Minute)
 	require.InDelta(t, 10, seen.PerMinute, 1e-12, "what was served")
 	require.InDelta(t, 0.1, seen.Effective, 1e-12, "and what it is worth")
 	require.InDelta(t, 0.1, seen.Errors, 1e-12)
@@ -41,12 +53,12 @@ func TestObserveSample(t *testing.T) {
 func TestObservePredictions(t *testing.T) {
 	i := servedIn(1, 10, 1, 50)
 	i.Stable.Times[judge.Total] = histogram.Histogram{First: histogram.Bucket(5000), Counts: []float64{8}}
-	require.Equal(t, judge.Total, Observe([]judge.Interval{i}, time.Minute).Timing, "what most units have")
+	require.Equal(t, judge.Total, Observe([]judge.Interval{i}, 1, 1, time.Minute).Timing, "what most units have")
 }
 
 func TestObserveNothing(t *testing.T) {
 	for _, list := range [][]judge.Interval{nil, {{}}, {servedIn(1, 0, 0)}} {
-		seen := Observe(list, time.Hour)
+		seen := Observe(list, 0, 59, time.Minute)
 		require.Zero(t, seen.PerMinute)
 		require.InDelta(t, 1, seen.Effective, 1e-12)
 	}
@@ -60,9 +72,9 @@ func TestNoise(t *testing.T) {
 		even = append(even, servedIn(m, 10_000, 100))
 		bursts = append(bursts, servedIn(m, 10_000, 20+160*float64(m%2)))
 	}
-	require.InDelta(t, noise.Least, Observe(even, time.Hour).Noise, 1e-12)
-	require.Greater(t, Observe(bursts, time.Hour).Noise, 0.5)
-	require.Less(t, For(Observe(even, time.Hour), defaultPolicy()).Steps[0].LeastErrors, For(Observe(bursts, time.Hour), defaultPolicy()).Steps[0].LeastErrors)
+	require.InDelta(t, noise.Least, Observe(even, 0, 59, time.Minute).Noise, 1e-12)
+	require.Greater(t, Observe(bursts, 0, 59, time.Minute).Noise, 0.5)
+	require.Less(t, For(Observe(even, 0, 59, time.Minute), defaultPolicy()).Steps[0].LeastErrors, For(Observe(bursts, 0, 59, time.Minute), defaultPolicy()).Steps[0].LeastErrors)
 }
 
 // TestLikelyErrors: none among a few do not make a service without errors.

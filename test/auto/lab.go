@@ -93,7 +93,7 @@ func observed(t simulate.Traffic) plan.Traffic {
 		s := t.Next(simulate.Moment{Minute: float64(m - minutes), InStep: float64(m - minutes), Length: 1})
 		intervals = append(intervals, judge.Interval{Index: int64(m), Stable: s.Stable})
 	}
-	return plan.Observe(intervals, minutes*time.Minute)
+	return plan.Observe(intervals, 0, minutes-1, time.Minute)
 }
 
 // count returns how many rollouts ended so, at the latest after some time.
