@@ -373,6 +373,21 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
+// TestClockFarAhead: a judge that comes back long after the deadline, or to a clock
+// that went wrong, finds what it would have found at the deadline.
+func TestClockFarAhead(t *testing.T) {
+	for _, late := range []int{60, 61, 100, 100_000, 1 << 26} {
+		r := source(18)
+		l := newLooks(judge.Default(), 2000)
+		for at := -60; at < 5; at++ {
+			l.pending = append(l.pending, both(r, at, l.settings, 200, 800))
+		}
+		v := l.look(t, late)
+		require.Equal(t, judge.Inconclusive, v.Decision, "%d: %s", late, v.Reason)
+		require.Equal(t, l.step.Deadline, v.At, "%d", late)
+	}
+}
+
 // TestForeignMemory: bytes that are no memory are an error, or a memory that judges
 // without harm.
 func TestForeignMemory(t *testing.T) {
