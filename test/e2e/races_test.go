@@ -55,6 +55,10 @@ func (w *world) gate(stop int, persist bool) *gate {
 	return g
 }
 
+// stepWrites is how many writes a step makes that raises a canary: the judge's
+// memory, the state, the document, the history.
+const stepWrites = 4
+
 // due starts a rollout whose next step has to raise it from 5 to 20 %.
 func (w *world) due(model, policy string) {
 	w.Helper()
@@ -77,8 +81,8 @@ func decision(w *world, r result) string {
 // TestLateStepCannotUndoRollback: a step that stands before any of its writes
 // while a rollback happens leaves no canary behind.
 func TestLateStepCannotUndoRollback(t *testing.T) {
-	w := newWorld(t, worldOptions{Places: 2, Models: []string{"acme/late1", "acme/late2", "acme/late3"}})
-	for write := 1; write <= 3; write++ {
+	w := newWorld(t, worldOptions{Places: 2, Models: []string{"acme/late1", "acme/late2", "acme/late3", "acme/late4"}})
+	for write := 1; write <= stepWrites; write++ {
 		t.Run("write "+strconv.Itoa(write), func(t *testing.T) {
 			w := w.within(t)
 			model := "acme/late" + strconv.Itoa(write)
@@ -136,9 +140,8 @@ func TestTwoStepsAtOnce(t *testing.T) {
 // TestKilledAtAnyWrite: whichever write a step is killed at, and whether or not
 // that write took effect, the next step carries on, and nothing happens twice.
 func TestKilledAtAnyWrite(t *testing.T) {
-	const writes = 3 // state, document, history
 	var models []string
-	for i := range 2 * writes {
+	for i := range 2 * stepWrites {
 		models = append(models, "acme/kill"+strconv.Itoa(i))
 	}
 	w := newWorld(t, worldOptions{Models: models})
@@ -183,7 +186,7 @@ func (w *world) killAt(g *gate, step func() *exec.Cmd) {
 			return
 		case r := <-ended:
 			require.Equal(w, exitDone, r.exit, r.stdout+r.stderr)
-			g.writes.Store(0) // of one that only renewed the dead man's switch
+			g.writes.Store(0) // of one that stored the judge's memory, or renewed the dead man's switch
 		}
 	}
 	w.Fatal("no step came to the write to be killed at")
