@@ -152,7 +152,7 @@ func (l *lab) worse(b *strings.Builder) error {
 func (l *lab) users(b *strings.Builder) error {
 	fmt.Fprintln(b, "| traffic | N | rollouts | rolled back | promoted |\n|---|--:|--:|--:|--:|")
 	for _, s := range simulate.Awkward() {
-		r, err := l.row(s, judge.Evidence, 500)
+		r, err := l.row(s, judge.Evidence, 200)
 		if err != nil {
 			return err
 		}
