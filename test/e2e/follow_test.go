@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"math"
 	"net/http"
 	"sync"
 	"testing"
@@ -19,34 +20,54 @@ import (
 // many is how many predictions are counted; 10,000 take some minutes.
 var many = flag.Int("predictions", 400, "predictions that TestJudgeCountsEveryPredictionOnce makes")
 
-// wide is a policy whose one step holds all that a test does.
+// wide is a policy whose one step holds all that a test does: the judge stops
+// counting where it decides, so nothing is past its limits.
 const wide = `steps: [50, 100]
+interval: 1s
 look: 1s
 bake: 30m
 window: 30m
+reference: 30m
+history: 10s
 lag: 1s
-min_requests: 10
+expire: 30m
 unattended_after: 60m
 deadline: 3h
+metrics: {errors: {rollback: {absolute: 100}, promote: {absolute: 99}}, client_errors: off, latency_p50: off, latency_p95: off, total_p50: off, total_p95: off}
 `
 
 // counted is what the judge counts of one variant.
 type counted struct {
 	Requests, Errors float64
-	Open             float64 `json:"open_predictions"`
+	Open             float64 // of the canary alone
 }
 
 // judged is what the judge's own SQL counts of a service since its step began.
 func (w *world) judged(service string) map[string]counted {
 	w.Helper()
 	var status struct {
-		Evidence struct {
-			Step struct{ Canary, Stable counted }
+		Verdict struct {
+			Open    float64
+			Metrics []struct {
+				Metric string
+				Window struct {
+					Canary, Stable float64
+					CanaryRows     float64 `json:"canary_rows"`
+					StableRows     float64 `json:"stable_rows"`
+				}
+			}
 		}
 	}
 	r := w.orchestrate(exitDone, wide, "status", "--json", service)
 	require.NoError(w, json.Unmarshal([]byte(r.stdout), &status), r.stdout)
-	return map[string]counted{document.Canary: status.Evidence.Step.Canary, document.Stable: status.Evidence.Step.Stable}
+	found := map[string]counted{}
+	for _, m := range status.Verdict.Metrics {
+		if n := m.Window; m.Metric == "errors" {
+			found[document.Canary] = counted{n.CanaryRows, math.Round(n.Canary * n.CanaryRows), status.Verdict.Open}
+			found[document.Stable] = counted{Requests: n.StableRows, Errors: math.Round(n.Stable * n.StableRows)}
+		}
+	}
+	return found
 }
 
 // tally is what the test itself has seen: who was assigned to whom, and who answered.

@@ -30,15 +30,19 @@ var (
 	arms          = []string{document.Stable, document.Canary}
 )
 
-// widePolicy has a step that lasts longer than the proof.
+// widePolicy has a step that lasts longer than the proof, and limits that nothing is past: the judge stops counting where it decides.
 const widePolicy = `steps: [50, 100]
+interval: 1s
 look: 1s
 bake: 30m
 window: 30m
+reference: 30m
+history: 10s
 lag: 1s
-min_requests: 10
+expire: 30m
 unattended_after: 60m
 deadline: 3h
+metrics: {errors: {rollback: {absolute: 100}, promote: {absolute: 99}}, client_errors: off, latency_p50: off, latency_p95: off, total_p50: off, total_p95: off}
 `
 
 func policyOf(model string) string {

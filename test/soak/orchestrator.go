@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,7 +47,7 @@ func (x *orchestrator) run(ctx context.Context, policy string, args ...string) (
 // judged is what the judge counts of one variant since the step began.
 type judged struct {
 	Requests, Errors float64
-	Open             float64 `json:"open_predictions"`
+	Open             float64 // of the canary alone
 }
 
 // judge asks the judge's own queries, by arm.
@@ -56,16 +57,32 @@ func (x *orchestrator) judge(ctx context.Context, policy, service string) (map[s
 		return nil, err
 	}
 	var status struct {
-		Evidence struct {
+		Verdict struct {
 			Problem string
-			Step    struct{ Canary, Stable judged }
+			Open    float64
+			Metrics []struct {
+				Metric string
+				Window struct {
+					Canary, Stable float64
+					CanaryRows     float64 `json:"canary_rows"`
+					StableRows     float64 `json:"stable_rows"`
+				}
+			}
 		}
 	}
 	if err := json.Unmarshal([]byte(printed), &status); err != nil {
 		return nil, fmt.Errorf("read status: %w", err)
 	}
-	if status.Evidence.Problem != "" {
-		return nil, fmt.Errorf("judge %s: %s", service, status.Evidence.Problem)
+	v := status.Verdict
+	if v.Problem != "" {
+		return nil, fmt.Errorf("judge %s: %s", service, v.Problem)
 	}
-	return map[string]judged{"canary": status.Evidence.Step.Canary, "stable": status.Evidence.Step.Stable}, nil
+	found := map[string]judged{}
+	for _, m := range v.Metrics {
+		if n := m.Window; m.Metric == "errors" {
+			found["canary"] = judged{n.CanaryRows, math.Round(n.Canary * n.CanaryRows), v.Open}
+			found["stable"] = judged{Requests: n.StableRows, Errors: math.Round(n.Stable * n.StableRows)}
+		}
+	}
+	return found, nil
 }
