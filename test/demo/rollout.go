@@ -14,7 +14,7 @@ import (
 
 const (
 	requestsPerSecond = 300
-	warmUp            = 8 * time.Second // connections and processes are cold at first, and start looks at stable's last seconds
+	warmUp            = 5 * time.Second // connections and processes are cold at first, and start looks at stable's last seconds
 	// kvSettled is when a write has reached every place: cacheTtl and the oldest age, scaled, with room to spare.
 	kvSettled = 45*time.Second/timeScale + 500*time.Millisecond
 )
