@@ -14,7 +14,7 @@ import (
 // TestRollouts: a short version of what make figures simulates comes to what must
 // hold, within what so few rollouts can tell.
 func TestRollouts(t *testing.T) {
-	l := &lab{ctx: context.Background(), effort: 0.03}
+	l := &lab{ctx: context.Background(), effort: 0.06}
 	for _, c := range cells[:6] {
 		t.Run(fmt.Sprintf("%s at %g", c.name, c.rate), func(t *testing.T) {
 			rollouts, err := l.many(c.rate, c.canary, false, c.runs)
@@ -35,10 +35,10 @@ func TestRollouts(t *testing.T) {
 // TestPromises: what plans say at 100 requests a minute comes so, within what so
 // few rollouts can tell.
 func TestPromises(t *testing.T) {
-	l := &lab{ctx: context.Background(), effort: 0.15}
+	l := &lab{ctx: context.Background(), effort: 0.3}
 	for _, p := range promises {
 		t.Run(p.said, func(t *testing.T) {
-			rollouts, err := l.many(100, p.canary, true, 300)
+			rollouts, err := l.many(100, p.canary, true, 150)
 			require.NoError(t, err)
 			came := simulate.ShareOf(p.came(rollouts), len(rollouts))
 			require.GreaterOrEqual(t, 100*came.High, p.share, "it came so in %.0f of 100", 100*came.Value)

@@ -73,16 +73,16 @@ type cell struct {
 }
 
 var cells = []cell{
-	{rate: 300, name: "healthy", runs: 2_000, in60: 98},
-	{rate: 300, name: "+ 1 point", canary: canary{points: 1}, runs: 2_000, promoted: 0.5},
-	{rate: 300, name: "+ 2 points", canary: canary{points: 2}, runs: 1_000, promoted: 0.5},
-	{rate: 100, name: "healthy", runs: 2_000, in60: 65, in120: 95},
-	{rate: 100, name: "+ 1 point", canary: canary{points: 1}, runs: 2_000, promoted: 0.5},
-	{rate: 100, name: "+ 2 points", canary: canary{points: 2}, runs: 2_000, rolledBack: 95, promoted: 0.5},
-	{rate: 30, name: "healthy", runs: 1_000},
-	{rate: 30, name: "+ 1 point", canary: canary{points: 1}, runs: 1_000, promoted: 0.5},
-	{rate: 1_000, name: "healthy", runs: 1_000},
-	{rate: 1_000, name: "+ 1 point", canary: canary{points: 1}, runs: 1_000, promoted: 0.5},
+	{rate: 300, name: "healthy", runs: 1_000, in60: 98},
+	{rate: 300, name: "+ 1 point", canary: canary{points: 1}, runs: 1_000, promoted: 0.5},
+	{rate: 300, name: "+ 2 points", canary: canary{points: 2}, runs: 500, promoted: 0.5},
+	{rate: 100, name: "healthy", runs: 1_000, in60: 65, in120: 95},
+	{rate: 100, name: "+ 1 point", canary: canary{points: 1}, runs: 1_000, promoted: 0.5},
+	{rate: 100, name: "+ 2 points", canary: canary{points: 2}, runs: 1_000, rolledBack: 95, promoted: 0.5},
+	{rate: 30, name: "healthy", runs: 500},
+	{rate: 30, name: "+ 1 point", canary: canary{points: 1}, runs: 500, promoted: 0.5},
+	{rate: 1_000, name: "healthy", runs: 500},
+	{rate: 1_000, name: "+ 1 point", canary: canary{points: 1}, runs: 500, promoted: 0.5},
 }
 
 // rollouts tables what came of rollouts.
@@ -177,7 +177,7 @@ func (l *lab) promises(b *strings.Builder) error {
 	for _, p := range promises {
 		fmt.Fprintf(b, "| %s | %g |", p.said, p.share)
 		for _, rate := range rates {
-			rollouts, err := l.many(rate, p.canary, true, 300)
+			rollouts, err := l.many(rate, p.canary, true, 150)
 			if err != nil {
 				return err
 			}
