@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,14 +11,15 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"perch/orchestrator/report"
+	"perch/orchestrator/rollout"
 	"perch/shared/document"
 )
 
 // fleetHelp is what step and run say of their flag --all.
 const fleetHelp = "With --all every service whose rollout has not ended is judged, all with the same few calls of\n" +
-	"Cloudflare's API. One that cannot be judged is named and left out. The exit code is the gravest: 4 where\n" +
-	"one was rolled back, else 5 where one is inconclusive, else 1 or 7 where one was left out. Predictions\n" +
-	"are not followed: orchestrator follow does that, service by service.\n"
+	"Cloudflare's API. One that cannot be judged is named and left out. The exit code is the gravest:\n" +
+	"4 where one was rolled back, else 5 where one is inconclusive, else 1 or 7 where one was left out.\n" +
+	"Predictions are not followed: orchestrator follow does that, service by service.\n"
 
 func allFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "all", Usage: "judge every service whose rollout has not ended", DisableDefaultText: true}
@@ -28,9 +28,12 @@ func allFlag() cli.Flag {
 // fleet is every service of the account at a command.
 type fleet struct {
 	*account
-	members []*member       // of the last look
-	changes []report.Status // so far
-	said    map[string]string
+	members []*member         // of the last look
+	changes []report.Status   // so far
+	ended   []report.Status   // rollouts that someone else has ended meanwhile
+	told    int               // how many of those
+	known   map[string]bool   // services whose rollout had not ended at the last look
+	said    map[string]string // what keeps a service out, once it was told
 }
 
 // fleet prepares a command that is about all services.
@@ -49,7 +52,7 @@ func (a *app) fleet(c *cli.Context) (*fleet, error) {
 	if c.String("actor") != "" {
 		account.actor = c.String("actor")
 	}
-	return &fleet{account: account, said: map[string]string{}}, nil
+	return &fleet{account: account, known: map[string]bool{}, said: map[string]string{}}, nil
 }
 
 // statePrefix begins the keys of all states.
@@ -86,7 +89,7 @@ func (f *fleet) look(ctx context.Context) error {
 	if len(members) > 0 && len(sound(members)) == 0 {
 		return members[0].err
 	}
-	members = filter(members, func(m *member) bool { return m.seen.State == nil || !m.seen.State.Phase.Ended() })
+	members = f.dropEnded(members)
 	f.stepAll(ctx, members)
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -98,9 +101,23 @@ func (f *fleet) look(ctx context.Context) error {
 		case m.status.Changed():
 			f.changes = append(f.changes, m.status)
 		}
+		f.known[m.status.Service] = !rollout.Phase(m.status.Phase).Ended()
 	}
 	f.members = members
 	return nil
+}
+
+// dropEnded leaves out the services whose rollout has ended, and keeps what is to
+// be told of those that someone else has ended meanwhile.
+func (f *fleet) dropEnded(members []*member) []*member {
+	hasEnded := func(m *member) bool { return m.seen.State != nil && m.seen.State.Phase.Ended() }
+	for _, m := range filter(members, hasEnded) {
+		if name := m.service.String(); f.known[name] {
+			f.ended = append(f.ended, m.observedStatus(m.seen))
+			f.known[name] = false
+		}
+	}
+	return filter(members, func(m *member) bool { return !hasEnded(m) })
 }
 
 // leftOut describes a service that could not be judged.
@@ -148,18 +165,25 @@ func (f *fleet) planned() []report.PlannedWrite {
 // tell writes a line for each service that a look changed or left out, or as JSON
 // one for each. What keeps a service out is told once.
 func (f *fleet) tell() {
+	for _, s := range f.ended[f.told:] {
+		f.print(s)
+	}
+	f.told = len(f.ended)
 	for _, m := range f.members {
 		s := m.status
-		if f.settings.json {
-			text, _ := json.Marshal(s)
-			fmt.Fprintln(f.app.stdout, string(text))
-			continue
-		}
-		if s.Changed() || s.Error != "" && f.said[s.Service] != s.Error {
-			fmt.Fprintln(f.app.stdout, s.FleetLine())
+		if f.settings.json || s.Changed() || s.Error != "" && f.said[s.Service] != s.Error {
+			f.print(s)
 		}
 		f.said[s.Service] = s.Error
 	}
+}
+
+func (f *fleet) print(s report.Status) {
+	if f.settings.json {
+		report.JSONLines{W: f.app.stdout}.Look(s, time.Time{})
+		return
+	}
+	fmt.Fprintln(f.app.stdout, s.FleetLine())
 }
 
 // end tells GitHub, and ends the command with the gravest code.
@@ -169,7 +193,7 @@ func (f *fleet) end() error {
 		return err
 	}
 	code := exitDone
-	for _, s := range slices.Concat(list, f.changes) {
+	for _, s := range slices.Concat(list, f.changes, f.ended) {
 		code = graver(code, phaseCode(s.Phase))
 	}
 	for _, m := range f.members {
@@ -238,7 +262,7 @@ func (f *fleet) run(ctx context.Context) error {
 			f.tell()
 			if now.Sub(beat) >= fleetBeat && !f.settings.json {
 				beat = now
-				fmt.Fprintln(f.app.stdout, now.UTC().Format("15:04:05  ")+report.FleetBeat(f.statuses()))
+				fmt.Fprintln(f.app.stdout, now.UTC().Format("15:04:05  ")+report.FleetCount(f.statuses()))
 			}
 			if !slices.ContainsFunc(f.statuses(), isAtWork) {
 				return nil

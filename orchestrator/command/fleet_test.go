@@ -170,6 +170,21 @@ func TestRunAll(t *testing.T) {
 	require.Contains(t, r.stdout, "12:00:00  2 running, 1 left out\n", "a heartbeat")
 }
 
+// TestRunAllTellsWhatOthersEnd: by hand, while it sleeps.
+func TestRunAllTellsWhatOthersEnd(t *testing.T) {
+	b := startFleet(t, "http:a", "http:b")
+	ended := false
+	b.clock.slept = func(now time.Time) {
+		if !ended {
+			ended = true
+			b.do(0, "rollback", "--reason", "customers complain", "http:a")
+		}
+	}
+	r := b.do(exitRolledBack, "run", "--all")
+	require.Equal(t, 1, strings.Count(r.stdout, "http:a  rolled back at 0 %: customers complain\n"), r.stdout)
+	require.Equal(t, rollout.Promoted, b.stateOf("http:b").Phase)
+}
+
 func TestRunAllOutlivesAnOutage(t *testing.T) {
 	b := startFleet(t, "http:a")
 	b.clock.slept = func(now time.Time) { b.kv.away = now.Sub(noon) > 2*time.Minute && now.Sub(noon) < 9*time.Minute }

@@ -122,7 +122,7 @@ func (x *session) repair(ctx context.Context, o rollout.Observed) (rollout.Repai
 	return m.repaired, m.base, m.err
 }
 
-// settle repairs what a race has left. It is for those who found one.
+// settleOne repairs what a race has left. It is for those who found one.
 func (x *session) settleOne(ctx context.Context) (rollout.Repaired, error) {
 	m := &member{session: x}
 	x.settleAll(ctx, []*member{m})

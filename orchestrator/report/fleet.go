@@ -30,7 +30,7 @@ func WriteFleet(w io.Writer, list []Status) {
 		fmt.Fprintln(t, strings.Join(s.fleetCells(), "\t"))
 	}
 	_ = t.Flush()
-	fmt.Fprintln(w, fleetCount(list))
+	fmt.Fprintln(w, FleetCount(list))
 }
 
 func (s Status) fleetCells() []string {
@@ -47,11 +47,8 @@ func (s Status) fleetCells() []string {
 	return []string{s.Service, dash(s.Rollout), PhaseTitle(s.Phase), percentage, verdict, more}
 }
 
-// FleetBeat is a line that says where many services are.
-func FleetBeat(list []Status) string { return fleetCount(list) }
-
-// fleetCount counts the services by phase.
-func fleetCount(list []Status) string {
+// FleetCount counts the services by phase, in a line.
+func FleetCount(list []Status) string {
 	counts, left := map[string]int{}, 0
 	for _, s := range list {
 		if s.Error != "" {
@@ -75,7 +72,7 @@ func fleetCount(list []Status) string {
 // FleetSummary is a Markdown page for $GITHUB_STEP_SUMMARY on many services.
 func FleetSummary(list, changes []Status) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Rollouts: %s\n", cell(dash(fleetCount(list))))
+	fmt.Fprintf(&b, "### Rollouts: %s\n", cell(dash(FleetCount(list))))
 	if len(changes) > 0 {
 		b.WriteString("\n| time (UTC) | service | change | percentage | reason |\n|---|---|---|---|---|\n")
 		for _, c := range changes {
