@@ -110,6 +110,9 @@ func (o *ocean) nextInterval() time.Time {
 func (o *ocean) serve(variants []string, fails func(i int) bool) {
 	o.Helper()
 	o.served++
+	if now := time.Now(); now.Sub(now.Truncate(fleetInterval)) > fleetInterval/2 {
+		o.nextInterval() // so that a service's arms fall into the same
+	}
 	var points []any
 	for i := range fleetSize {
 		for _, variant := range variants {
