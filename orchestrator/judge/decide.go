@@ -123,7 +123,15 @@ func (a *Assessment) breached(v *Verdict) bool {
 			overCeiling = t.suffices() && a.Recent.Canary > a.Ceiling
 		}
 	}
-	return overCeiling || tested && sure && a.Recent.Canary > a.RollbackAbove
+	return overCeiling || tested && sure && a.comparable() && a.Recent.Canary > a.RollbackAbove
+}
+
+// comparable reports that the rollback limit is known: where all of stable's answers
+// fail it has no times, and no multiple of them is a limit. A rate has its absolute
+// part even then.
+func (a *Assessment) comparable() bool {
+	_, _, timed := a.Metric.Timing()
+	return a.RollbackLimit.Relative == 0 || a.Recent.StableRows > 0 || !timed && a.RollbackLimit.Absolute > 0
 }
 
 // suffices reports that the evidence is what it takes, whatever rounding left of it.

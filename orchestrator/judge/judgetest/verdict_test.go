@@ -108,7 +108,9 @@ func (p past) plainly(m judge.Metric, proofTime bool) *plainly {
 	f.above, f.upTo = value(p.applied(m, b.Rollback), f.recent[1]), value(p.applied(m, b.Promote), f.window[1])
 	limited := p.applied(m, b.Promote) != (judge.Limit{})
 	f.within = f.weight[0] > 0 && (!limited || f.window[0] <= f.upTo)
-	f.breach = recentWeight[0] > 0 && f.breached(last, m, b)
+	limit := p.applied(m, b.Rollback)
+	known := limit.Relative == 0 || recentWeight[1] > 0 || !x.timed && limit.Absolute > 0
+	f.breach = recentWeight[0] > 0 && f.breached(last, b, known, x.timed)
 
 	expected := 0.0
 	if sum[1].Weight > 0 {
@@ -135,14 +137,15 @@ func (p past) plainly(m judge.Metric, proofTime bool) *plainly {
 
 func value(l judge.Limit, stable float64) float64 { return math.Max(l.Absolute, l.Relative*stable) }
 
-// breached: past the limit, and the evidence is; or past the ceiling, and the evidence is.
-func (f *plainly) breached(last record, m judge.Metric, b judge.Bounds) bool {
+// breached: past the limit, where that is known, and the evidence is; or past the
+// ceiling, and the evidence is.
+func (f *plainly) breached(last record, b judge.Bounds, known, timed bool) bool {
 	needed := -math.Log(last.settings.Alpha)
 	ceiling, has := f.evidence["ceiling"]
 	if has && ceiling >= needed && f.recent[0] > b.Ceiling {
 		return true
 	}
-	if measures[m].timed {
+	if timed {
 		needed = -math.Log(last.settings.Alpha / 2)
 	}
 	any, all := false, true
@@ -151,7 +154,7 @@ func (f *plainly) breached(last record, m judge.Metric, b judge.Bounds) bool {
 			any, all = true, all && e >= needed
 		}
 	}
-	return any && all && f.recent[0] > f.above
+	return known && any && all && f.recent[0] > f.above
 }
 
 func (p past) breachByUsers(m judge.Metric, f *plainly, b judge.Bounds) bool {
