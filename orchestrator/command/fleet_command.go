@@ -18,8 +18,7 @@ import (
 // fleetHelp is what step and run say of their flag --all.
 const fleetHelp = "With --all every service whose rollout has not ended is judged, all with the same few calls of\n" +
 	"Cloudflare's API. One that cannot be judged is named and left out. The exit code is the gravest:\n" +
-	"4 where one was rolled back, else 5 where one is inconclusive, else 1 or 7 where one was left out.\n" +
-	"Predictions are not followed: orchestrator follow does that, service by service.\n"
+	"4 where one was rolled back, else 5 where one is inconclusive, else 1 or 7 where one was left out.\n"
 
 func allFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "all", Usage: "judge every service whose rollout has not ended", DisableDefaultText: true}
@@ -144,6 +143,9 @@ func (a *app) stepFleet(c *cli.Context) error {
 		return err
 	}
 	f.tell()
+	if note, _ := f.follow(c.Context); note != "" {
+		f.note(f.app.clock.Now(), note)
+	}
 	if !f.settings.json {
 		report.WriteFleet(a.stdout, f.statuses())
 		if f.settings.dryRun {
@@ -250,7 +252,7 @@ func (a *app) runFleet(c *cli.Context) error {
 
 func (f *fleet) run(ctx context.Context) error {
 	var beat, failing time.Time
-	for looked := false; ; {
+	for looked, astray := false, false; ; {
 		err := f.look(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -267,6 +269,11 @@ func (f *fleet) run(ctx context.Context) error {
 			if !slices.ContainsFunc(f.statuses(), isAtWork) {
 				return nil
 			}
+			note, problem := f.follow(ctx)
+			if problem && !astray {
+				f.note(now, note)
+			}
+			astray = problem
 		case !looked:
 			return err
 		default:
@@ -282,6 +289,29 @@ func (f *fleet) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// follow asks about the predictions of all services at once, where what that needs
+// is set. It returns what came of it, or "", and whether that is a problem.
+func (f *fleet) follow(ctx context.Context) (note string, problem bool) {
+	var services []document.Service
+	lag := time.Duration(0)
+	for _, m := range f.members {
+		if s := m.status; s.Error == "" && s.Policy != nil && !rollout.Phase(s.Phase).Ended() {
+			services, lag = append(services, m.service), max(lag, time.Duration(s.Policy.Lag))
+		}
+	}
+	if len(services) == 0 || f.settings.dryRun || f.settings.workerURL == "" {
+		return "", false
+	}
+	w, err := f.follower(services...)
+	if err != nil {
+		return notFollowed(err), true
+	}
+	if w.missing(ctx) != nil {
+		return "", false
+	}
+	return w.look(ctx, f.pause(), lag)
 }
 
 // fleetBeat is the longest silence of a run of many services.

@@ -53,7 +53,7 @@ func (a *app) followCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			f, err := x.follower()
+			f, err := x.follower(x.service)
 			if err != nil {
 				return err
 			}
@@ -84,20 +84,21 @@ func (x *session) printFollowed(f report.Followed) error {
 	return nil
 }
 
-// follower polls a service's predictions through the worker.
+// follower polls services' predictions through the worker.
 type follower struct {
-	*session
-	key   *seal.Key // nil without PERCH_SEAL_KEY
-	token string
+	*account
+	services []document.Service
+	key      *seal.Key // nil without PERCH_SEAL_KEY
+	token    string
 }
 
-func (x *session) follower() (*follower, error) {
-	key, err := x.app.sealKey()
-	return &follower{x, key, x.app.env["REPLICATE_API_TOKEN"]}, err
+func (a *account) follower(services ...document.Service) (*follower, error) {
+	key, err := a.app.sealKey()
+	return &follower{a, services, key, a.app.env["REPLICATE_API_TOKEN"]}, err
 }
 
 // missing says what a poll needs and the environment lacks. A worker that holds
-// the service's token takes a seal in its place.
+// the token of every service takes a seal in its place.
 func (f *follower) missing(ctx context.Context) error {
 	switch {
 	case f.settings.workerURL == "":
@@ -109,24 +110,33 @@ func (f *follower) missing(ctx context.Context) error {
 }
 
 func (f *follower) isHeld(ctx context.Context) bool {
-	values, err := f.read(ctx, f.service.RolloutKey())
+	keys := make([]string, len(f.services))
+	for i, service := range f.services {
+		keys[i] = service.RolloutKey()
+	}
+	values, err := f.read(ctx, keys...)
 	if err != nil {
 		return false
 	}
-	d, err := document.Parse(values[f.service.RolloutKey()])
-	return err == nil && d.Access != nil && d.Access.Token != ""
+	for _, key := range keys {
+		d, err := document.Parse(values[key])
+		if err != nil || d.Access == nil || d.Access.Token == "" {
+			return false
+		}
+	}
+	return true
 }
 
 // openPrediction is one whose end no point tells.
 type openPrediction struct {
-	id, variant, rollout, reason, user, trace string
+	id, service, variant, rollout, reason, user, trace string
 }
 
 // openPredictions lists those that are old enough, the oldest first.
-func (x *session) openPredictions(ctx context.Context, olderThan time.Duration) ([]openPrediction, error) {
-	now := x.app.clock.Now()
-	inner := eachPrediction(x.settings.cloudflare.Dataset, x.service.String(), now.Add(-followBack).Unix(), now.Unix()+clockSlack)
-	rows, err := x.source.Query(ctx, fmt.Sprintf(`SELECT prediction, variant, in_rollout, reason, of_user, in_trace, made_at FROM (%s) `+
+func (f *follower) openPredictions(ctx context.Context, olderThan time.Duration) ([]openPrediction, error) {
+	now := f.app.clock.Now()
+	inner := eachPrediction(f.settings.cloudflare.Dataset, f.services, now.Add(-followBack).Unix(), now.Unix()+clockSlack)
+	rows, err := f.source.Query(ctx, fmt.Sprintf(`SELECT prediction, of_service, variant, in_rollout, reason, of_user, in_trace, made_at FROM (%s) `+
 		`WHERE ended_at = %d AND left_out = 0 AND made_at < %d ORDER BY made_at LIMIT 10000`, inner, never, now.Add(-olderThan).Unix()))
 	if errors.Is(err, cloudflare.ErrNoData) {
 		return nil, nil
@@ -138,7 +148,7 @@ func (x *session) openPredictions(ctx context.Context, olderThan time.Duration) 
 	for i, row := range rows {
 		p := &list[i]
 		for name, into := range map[string]*string{
-			"prediction": &p.id, "variant": &p.variant, "in_rollout": &p.rollout, "reason": &p.reason, "of_user": &p.user, "in_trace": &p.trace,
+			"prediction": &p.id, "of_service": &p.service, "variant": &p.variant, "in_rollout": &p.rollout, "reason": &p.reason, "of_user": &p.user, "in_trace": &p.trace,
 		} {
 			if *into, err = row.Text(name); err != nil {
 				return nil, err
@@ -208,7 +218,7 @@ func (f *follower) poll(ctx context.Context, client *replicate.Client, p openPre
 	if f.key != nil {
 		now := f.app.clock.Now()
 		sealed, err := f.key.Seal(seal.Context{
-			Purpose: seal.Follow, Service: f.service.String(), Variant: p.variant, Rollout: p.rollout, Reason: p.reason,
+			Purpose: seal.Follow, Service: p.service, Variant: p.variant, Rollout: p.rollout, Reason: p.reason,
 			User: p.user, Prediction: p.id, Trace: p.trace, IssuedAt: now.Unix(), ExpiresAt: now.Add(sealFor).Unix(),
 		})
 		if err != nil {
@@ -231,21 +241,29 @@ func (x *session) followLook(ctx context.Context, s report.Status) (note string,
 	if s.Policy == nil || x.settings.dryRun || rollout.Phase(s.Phase).Ended() {
 		return "", false
 	}
-	f, err := x.follower()
+	f, err := x.follower(x.service)
 	if err != nil {
-		return "predictions are not followed: " + err.Error(), true
+		return notFollowed(err), true
 	}
 	if f.missing(ctx) != nil {
 		note = unfollowed(s)
 		return note, note != ""
 	}
-	most := min(followMost, max(followRate, int(time.Duration(s.Policy.Look).Seconds()*followRate)))
-	result, err := f.follow(ctx, max(time.Second, time.Duration(s.Policy.Lag)), most)
+	return f.look(ctx, time.Duration(s.Policy.Look), time.Duration(s.Policy.Lag))
+}
+
+func notFollowed(err error) string { return "predictions are not followed: " + err.Error() }
+
+// look follows as much as the time between two looks allows. It returns what came
+// of it, or "", and whether that is a problem.
+func (f *follower) look(ctx context.Context, every, lag time.Duration) (note string, problem bool) {
+	most := min(followMost, max(followRate, int(every.Seconds()*followRate)))
+	result, err := f.follow(ctx, max(time.Second, lag), most)
 	switch {
 	case ctx.Err() != nil, err == nil && result.Failed+result.Ended == 0:
 		return "", false
 	case err != nil:
-		return "predictions are not followed: " + err.Error(), true
+		return notFollowed(err), true
 	}
 	return result.String(), result.Failed > 0
 }

@@ -47,7 +47,7 @@ func newPolled(t *testing.T, open int) *polled {
 	t.Cleanup(p.server.Close)
 	p.env["PERCH_WORKER_URL"], p.env["REPLICATE_API_TOKEN"], p.env["PERCH_SEAL_KEY"] = p.server.URL, "r8_secret", testKey.Text()
 	for i := range open {
-		p.source.open = append(p.source.open, cloudflare.Row{"prediction": fmt.Sprintf("p%03d", i), "variant": "canary", "in_rollout": "2026-11-20-a",
+		p.source.open = append(p.source.open, cloudflare.Row{"prediction": fmt.Sprintf("p%03d", i), "of_service": "model:acme/flux", "variant": "canary", "in_rollout": "2026-11-20-a",
 			"reason": "percentage", "of_user": "00ff", "in_trace": strings.Repeat("a", 32), "made_at": "1"})
 	}
 	return p
@@ -222,4 +222,33 @@ func TestRunFollows(t *testing.T) {
 	r := p.do(0, "run", "acme/flux")
 	require.Equal(t, 1, strings.Count(r.stdout, "2 polls failed"))
 	require.Greater(t, len(p.asked), 100)
+}
+
+// TestFleetFollows: all services' predictions by one query, each under the seal
+// of its own service.
+func TestFleetFollows(t *testing.T) {
+	p := newPolled(t, 4)
+	p.start()
+	p.do(0, "start", "--stable", "url=https://one.example/", "--canary", "url=https://two.example/", "http:qwen")
+	p.source.open[3]["of_service"] = "http:qwen"
+	p.do(0, "step", "--all")
+	p.asked, p.source.queries = nil, nil
+	r := p.do(0, "step", "--all")
+	require.Contains(t, r.stdout, "asked about 4 of 4 predictions without a known end: 4 have ended, 0 run")
+	require.Len(t, p.source.queries, 1, "nothing is new to the judge")
+	require.Contains(t, p.source.queries[0], "IN ('http:qwen', 'model:acme/flux')")
+	services := map[string]int{}
+	for _, asked := range p.asked {
+		sealed, err := seal.Open(asked.URL.Query().Get("perch"), seal.Follow, noon, testKey)
+		require.NoError(t, err)
+		services[sealed.Service]++
+	}
+	require.Equal(t, map[string]int{"model:acme/flux": 3, "http:qwen": 1}, services)
+
+	p.answer = func(string) (int, string) { return 503, "" }
+	require.Equal(t, 1, strings.Count(p.do(0, "run", "--all").stdout, "4 polls failed"))
+	p.source.queries = nil
+	p.do(0, "start", "--canary", "deployment=acme/next", "acme/flux")
+	p.do(0, "step", "--all", "--dry-run")
+	require.NotContains(t, strings.Join(p.source.queries, ""), "ORDER BY made_at")
 }
