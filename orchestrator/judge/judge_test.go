@@ -299,6 +299,43 @@ func TestLateRegression(t *testing.T) {
 	require.Less(t, v.At.Sub(noon), 3010*time.Minute)
 }
 
+// TestLateRegressionOfUsersWhoStay: that each user has failed at some time in days at a
+// step hides nothing that begins after them.
+func TestLateRegressionOfUsersWhoStay(t *testing.T) {
+	in := base()
+	in.Step.Deadline = time.Time{}
+	in.Step.Bake = 1000 * time.Hour
+	users := [arms][]uint32{canary: make([]uint32, 50), stable: make([]uint32, 950)}
+	r := rand.New(rand.NewPCG(7, 7))
+	for _, all := range users {
+		for k := range all {
+			all[k] = r.Uint32()
+		}
+	}
+	for i := range 3020 {
+		iv := Interval{Index: minute(i), UserShare: 1}
+		for k, counts := range [arms]*Counts{&iv.Canary, &iv.Stable} {
+			calls := 10 * len(users[k])
+			failing := (i+1)*calls/1000 - i*calls/1000 // 0.1 % of the calls, of each user in turn
+			if k == canary && i >= 3000 {
+				failing = calls / 10
+			}
+			*counts = flow{requests: float64(calls), errors: float64(failing) / float64(calls), median: 800, spread: 0.8, weight: 1}.counts()
+			counts.Users = sorted(users[k])
+			for f := range failing {
+				counts.FailingUsers = append(counts.FailingUsers, users[k][(i*calls/1000+f)%len(users[k])])
+			}
+			counts.FailingUsers = sorted(counts.FailingUsers)
+		}
+		in.Intervals = append(in.Intervals, iv)
+	}
+	in.Through = minute(3019)
+	v, _ := Judge(in)
+	require.Equal(t, Rollback, v.Decision, v.Reason)
+	require.Less(t, v.At.Sub(noon), 3010*time.Minute)
+	require.Greater(t, v.At.Sub(noon), 3000*time.Minute)
+}
+
 // sticky are users: each of both arms is seen each minute, and of some all calls fail.
 func sticky(in Input, canaryUsers, stableUsers, canaryFailing, stableFailing int, minutes int) Input {
 	all := [arms][]uint32{}

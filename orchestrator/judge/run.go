@@ -179,6 +179,9 @@ func (j *judging) skip(from, through int64) {
 	if from >= j.since {
 		j.enterStep()
 	}
+	if from >= j.began {
+		j.forgetUsers(count)
+	}
 	for i := range j.assays {
 		for k := range j.assays[i].trials {
 			t := &j.assays[i].trials[k]
@@ -213,6 +216,9 @@ func (j *judging) advance(i int64, iv *Interval) {
 		b.cold = i < j.warmSince
 	} else {
 		b.cold = rolling && i < j.warmBegan
+	}
+	if rolling {
+		j.forgetUsers(1)
 	}
 	var f fresh
 	if iv != nil {

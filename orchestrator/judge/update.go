@@ -29,6 +29,21 @@ func (j *judging) meet(iv *Interval, b *block) fresh {
 	return f
 }
 
+// forgetUsers lets go of who has failed where the tests of users begin anew after the
+// next intervals: of a user base that is small and stays, each has failed at some
+// time, and none would be new any more.
+func (j *judging) forgetUsers(intervals int64) {
+	for i := range j.assays {
+		a := &j.assays[i]
+		for k := range a.trials {
+			t := &a.trials[k]
+			if ofUsers := t.kind == rollbackAbsoluteUsers || t.kind == rollbackRelativeUsers; ofUsers && t.process.Intervals+intervals > t.schedule.Horizon {
+				*j.memory.crowd.of(a.metric) = [arms]sketch{}
+			}
+		}
+	}
+}
+
 // updateRate lets an interval pass for a rate's tests.
 func (j *judging) updateRate(a *assayed, b *block, f *fresh, stepping bool) {
 	kc, nc := b.arms[canary].events(a.metric)

@@ -463,9 +463,7 @@ func (p past) nulls(m judge.Metric) map[string]float64 {
 // the rollout, anew where its null changes, and anew after each horizon.
 func (p past) evidences(m judge.Metric) map[string]float64 {
 	s, c, out := p.last().settings, p.c(m), map[string]float64{}
-	begin := len(p) - len(p.rollout())
-	former := p.aloneSince(begin, m)
-	horizon := max(30, int(s.Horizon/s.Interval))
+	horizon := p.horizon()
 	for name, null := range p.nulls(m) {
 		if null == 0 {
 			continue
@@ -476,20 +474,32 @@ func (p past) evidences(m judge.Metric) map[string]float64 {
 			out[name] = p.evidence(g, len(p)-len(p.step()), c, 1, 1, math.Inf(1))
 			continue
 		}
-		start := begin
-		if former != nil && former[name] != null {
-			start = len(p) - len(p.step())
-		}
-		if n := len(p) - start; n > 0 {
-			start += (n - 1) / horizon * horizon
-		}
-		most := -math.Log(s.Alpha)
+		start := p.begins(m, name)
 		if strings.HasSuffix(name, "users") { // who fails with every call is new in one interval alone
-			most = math.Inf(1)
+			// and whoever failed before is known
+			out[name] = p[start:].evidence(g, 0, c[start:], 0.5, horizon, math.Inf(1))
+			continue
 		}
-		out[name] = p.evidence(g, start, c, 0.5, horizon, most)
+		out[name] = p.evidence(g, start, c, 0.5, horizon, -math.Log(s.Alpha))
 	}
 	return out
+}
+
+func (p past) horizon() int {
+	s := p.last().settings
+	return max(30, int(s.Horizon/s.Interval))
+}
+
+// begins is where a rollback test began last.
+func (p past) begins(m judge.Metric, name string) int {
+	start := len(p) - len(p.rollout())
+	if former := p.aloneSince(start, m); former != nil && former[name] != p.nulls(m)[name] {
+		start = len(p) - len(p.step())
+	}
+	if n := len(p) - start; n > 0 {
+		start += (n - 1) / p.horizon() * p.horizon()
+	}
+	return start
 }
 
 // aloneSince are the nulls of before the canary got all traffic, nil where it has not
@@ -520,10 +530,12 @@ func (p past) value(m judge.Metric) (value, weight arms[float64]) {
 	return value, weight
 }
 
-// union are the distinct users of an arm in the step, and of those the failing.
+// users are the distinct ones of an arm in the step, and the part of them that failed
+// since their test began.
 func (p past) users(m judge.Metric, arm int) (seen, failing float64) {
 	all, bad := map[uint32]bool{}, map[uint32]bool{}
 	bound := 0.0
+	known := p[p.begins(m, "rollback.relative.users"):]
 	for _, r := range p.step() {
 		if r.UserShare == 0 {
 			continue
@@ -539,7 +551,9 @@ func (p past) users(m judge.Metric, arm int) (seen, failing float64) {
 			failing = r.arms()[arm].ClientFailingUsers
 		}
 		for _, u := range failing {
-			bad[u] = true
+			if len(known) > 0 && r.Index >= known[0].Index {
+				bad[u] = true
+			}
 		}
 	}
 	if len(all) == 0 {
