@@ -110,7 +110,7 @@ func (j *judging) users(a *assayed, s *Assessment) {
 		return
 	}
 	w.StableUsers, w.StableFailing = c.users(a.metric, stable)
-	if w.CanaryUsers > 0 && w.StableUsers > 0 {
+	if w.CanaryUsers > 0 && w.StableUsers > 0 && alike(&j.window.arms) {
 		s.UsersAbove = s.RollbackLimit.of(w.StableFailing)
 	}
 }

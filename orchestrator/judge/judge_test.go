@@ -336,6 +336,38 @@ func TestLateRegressionOfUsersWhoStay(t *testing.T) {
 	require.Greater(t, v.At.Sub(noon), 3000*time.Minute)
 }
 
+// TestArmsSampledApart: Analytics Engine samples the larger arm more. That fewer of its
+// users are seen, and fewer of those that fail, says nothing about the split.
+func TestArmsSampledApart(t *testing.T) {
+	in := base()
+	in.Step.Deadline = time.Time{}
+	r := rand.New(rand.NewPCG(7, 7))
+	some := func(n float64) (users []uint32) {
+		for range int(n) {
+			users = append(users, r.Uint32())
+		}
+		return sorted(users)
+	}
+	for i := -60; i < 30; i++ {
+		iv := Interval{Index: minute(i), UserShare: 1}
+		for k, counts := range [arms]*Counts{&iv.Canary, &iv.Stable} {
+			f := [arms]flow{{requests: 500, weight: 1}, {requests: 9500, weight: 10}}[k]
+			f.errors, f.median, f.spread = 0.004, 800, 0.8
+			if *counts = f.counts(); k == canary && i < 0 {
+				*counts = Counts{}
+				continue
+			}
+			counts.Users = some(counts.Rows / 3)
+			counts.FailingUsers = some(counts.Rows * f.errors)
+		}
+		in.Intervals = append(in.Intervals, iv)
+	}
+	in.Through = minute(29)
+	v, _ := Judge(in)
+	require.Equal(t, Promote, v.Decision, v.Reason)
+	require.Empty(t, v.Mismatch)
+}
+
 // sticky are users: each of both arms is seen each minute, and of some all calls fail.
 func sticky(in Input, canaryUsers, stableUsers, canaryFailing, stableFailing int, minutes int) Input {
 	all := [arms][]uint32{}

@@ -24,7 +24,7 @@ func (j *judging) meet(iv *Interval, b *block) fresh {
 		}
 	}
 	var f fresh
-	m.crowd, f = m.crowd.add(iv, share, b.first >= j.spread && b.first >= j.since)
+	m.crowd, f = m.crowd.add(iv, share, b.first >= j.spread && b.first >= j.since && alike(&b.arms))
 	f.known = true
 	return f
 }

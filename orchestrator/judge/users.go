@@ -96,6 +96,13 @@ func readSketch(from *pack.Reader) sketch {
 	return s
 }
 
+// alike reports that of both arms about as large a part was recorded: of the one that
+// is sampled more, fewer users are seen, and fewer of those that fail.
+func alike(all *[arms]arm) bool {
+	part := all[canary].kish() / all[stable].kish()
+	return part > 0.99 && part < 1/0.99
+}
+
 // crowd is who was seen in a step. A user counts once: with a sticky split one
 // user whose every call fails looks like many errors.
 type crowd struct {

@@ -159,7 +159,7 @@ func (f *plainly) breached(last record, b judge.Bounds, known, timed bool) bool 
 
 func (p past) breachByUsers(m judge.Metric, f *plainly, b judge.Bounds) bool {
 	e, has := f.evidence["rollback.relative.users"]
-	if !has || p.alone() {
+	if _, window := p.windows(); !has || p.alone() || !window.sampledAlike() {
 		return false
 	}
 	canary, failing := p.users(m, 0)
@@ -240,13 +240,20 @@ func (p past) mismatch() bool {
 					continue
 				}
 				known[arm][u] = true
-				if !r.begins().Before(last.step.Since.Add(last.settings.Spread)) {
+				if !r.begins().Before(last.step.Since.Add(last.settings.Spread)) && (past{r}).sampledAlike() {
 					counted[arm]++
 				}
 			}
 		}
 	}
 	return splitEvidence(counted[0], counted[1], part) >= math.Log(1000)
+}
+
+// sampledAlike: of both arms about the same part was recorded.
+func (p past) sampledAlike() bool {
+	sum := p.sum()
+	part := kish(sum[0]) / kish(sum[1])
+	return part > 0.99 && part < 1/0.99
 }
 
 // splitEvidence is the mean likelihood of how users came to the arms under other odds
