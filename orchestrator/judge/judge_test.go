@@ -368,6 +368,21 @@ func TestArmsSampledApart(t *testing.T) {
 	require.Empty(t, v.Mismatch)
 }
 
+// TestPromoteLimitThatIsRelativeAlone: at 100 % nothing is left of it, and the rollback
+// limit's absolute part acts nevertheless.
+func TestPromoteLimitThatIsRelativeAlone(t *testing.T) {
+	in := base()
+	in.Step.BasisPoints, in.Step.Next = 10_000, 10_000
+	in.Settings.Limits[ClientErrors] = Bounds{Rollback: Limit{0.02, 2}, Promote: Limit{0, 1.5}}
+	for i := range 15 {
+		in.Intervals = append(in.Intervals, Interval{Index: minute(i), Canary: flow{requests: 1000, clientErrors: 0.1, median: 800, spread: 0.8, weight: 1}.counts()})
+	}
+	in.Through = minute(14)
+	v, _ := Judge(in)
+	require.Equal(t, Rollback, v.Decision, v.Reason)
+	require.Contains(t, v.Reason, "the client error rate of the canary")
+}
+
 // sticky are users: each of both arms is seen each minute, and of some all calls fail.
 func sticky(in Input, canaryUsers, stableUsers, canaryFailing, stableFailing int, minutes int) Input {
 	all := [arms][]uint32{}

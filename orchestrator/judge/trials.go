@@ -76,12 +76,12 @@ func (a *assayed) parts(l Limit) Limit {
 func (l Limit) of(stable float64) float64 { return max(l.Absolute, l.Relative*stable) }
 
 // nulls returns what a rollback must disprove: the promote limit, or the rollback
-// limit where there is no other.
+// limit where no part of the other applies.
 func (a *assayed) nulls() Limit {
-	if a.bounds.Promote == (Limit{}) {
-		return a.parts(a.bounds.Rollback)
+	if promote := a.parts(a.bounds.Promote); promote != (Limit{}) {
+		return promote
 	}
-	return a.parts(a.bounds.Promote)
+	return a.parts(a.bounds.Rollback)
 }
 
 // beta returns the chance of a false promotion that a step may have.

@@ -141,8 +141,7 @@ func (p Policy) checkProof(l *problems) {
 			path = stepPath(i) + "." + path
 		}
 		l.require(!errors.Observe, path+".observe", "errors cannot be observed alone: a promotion rests on them")
-		alone := errors.Promote.Absolute > 0 || errors.Ceiling > 0
-		l.require(!judged || step.BasisPoints < allTraffic || alone, path, "at 100 %% there is no stable traffic to compare with: give absolute limits, a ceiling or a holdback")
+		l.require(!judged || step.BasisPoints < allTraffic || errors.Promote.Absolute > 0, path, "at 100 %% there is no stable traffic to compare with: give absolute limits or a holdback")
 	}
 }
 

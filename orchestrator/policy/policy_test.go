@@ -208,6 +208,7 @@ func TestProblems(t *testing.T) {
 		{"errors observed", "metrics: {errors: {observe: true}}", "line 1: metrics.errors.observe: errors cannot be observed alone: a promotion rests on them"},
 		{"errors observed in a step", "steps: [{percentage: 5, metrics: {errors: {observe: true}}}, 50]", "line 1: steps[0].metrics.errors.observe: errors cannot be observed alone"},
 		{"nothing to go by at 100 %", "metrics: {errors: {promote: {absolute: 0}}}", "line 1: metrics.errors: at 100 % there is no stable traffic to compare with"},
+		{"a ceiling alone at 100 %", "metrics: {errors: {promote: {absolute: 0}, ceiling: 10}}", "line 1: metrics.errors: at 100 % there is no stable traffic to compare with"},
 		{"relative below 1", "metrics: {errors: {promote: {relative: 0.5}}}", "give a number from 1 to 1000"},
 		{"not a number", "metrics: {errors: {promote: {absolute: much}}}", `"much" is not allowed: give a number from 0 to 100`},
 		{"nan", "metrics: {errors: {promote: {absolute: NaN}}}", "give a number from 0 to 100"},

@@ -72,7 +72,9 @@ func someSettings(r *rand.Rand) judge.Settings {
 	s.Limits = judge.Limits{}
 	bounds := func(absolute, factor float64) judge.Bounds {
 		b := judge.Bounds{Rollback: judge.Limit{Absolute: absolute, Relative: 1.5}, Promote: judge.Limit{Absolute: absolute / 2, Relative: 1.2}}
-		switch r.IntN(6) {
+		switch r.IntN(7) {
+		case 3:
+			b.Promote.Absolute = 0
 		case 0:
 			b.Rollback.Absolute, b.Promote.Absolute = 0, 0
 		case 1:

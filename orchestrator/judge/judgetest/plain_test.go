@@ -445,7 +445,7 @@ func (p past) applied(m judge.Metric, l judge.Limit) judge.Limit {
 func (p past) nulls(m judge.Metric) map[string]float64 {
 	b := p.last().settings.Limits[m]
 	good, bad := p.applied(m, b.Promote), p.applied(m, b.Rollback)
-	if b.Promote == (judge.Limit{}) {
+	if good == (judge.Limit{}) {
 		good = bad
 	}
 	out := map[string]float64{"rollback.absolute": good.Absolute, "rollback.relative": good.Relative, "ceiling": b.Ceiling,
