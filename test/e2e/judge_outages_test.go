@@ -11,6 +11,7 @@ import (
 	"perch/orchestrator/judge"
 	"perch/orchestrator/report"
 	rollouts "perch/orchestrator/rollout"
+	"perch/shared/document"
 	"perch/test/stack"
 )
 
@@ -25,10 +26,10 @@ func (w *world) testOutages(mode judgeMode, scenarios []judged) {
 	p.await("the first verdicts on canaries", outageTime, func() bool { return p.every(hasCanary) })
 	for _, r := range p.rolled {
 		switch r.outage {
-		case "analytics":
-			p.withoutAnalytics()
+		case "analytics", untilDropped:
+			p.withoutAnalytics(r)
 		case "kv":
-			p.withoutKV()
+			p.withoutKV(r)
 		default:
 			require.Fail(p, "no such outage", r.outage)
 		}
@@ -58,34 +59,43 @@ func hasCanary(s report.Status) bool { return recentCanary(*s.Verdict) > 0 }
 
 func hasProblem(s report.Status) bool { return s.Verdict.Problem != "" }
 
-// withoutAnalytics takes analytics away for two looks.
-func (p *pass) withoutAnalytics() {
+// untilDropped is an outage of analytics that lasts until the edge has dropped the
+// canary that nobody can judge.
+const untilDropped = "analytics until dropped"
+
+// withoutAnalytics takes analytics away for two looks at least.
+func (p *pass) withoutAnalytics(r *rolled) {
 	p.Helper()
 	set := func(down bool) {
 		require.NoError(p, p.stack.SetAnalytics(p.Context(), stack.AnalyticsUpdate{Down: &down}))
 	}
-	before := p.counted()
 	set(true)
-	p.await("two looks without analytics", outageTime, func() bool {
-		return p.everyCount(func(r *rolled) bool { return len(p.problems(r)) >= 2 })
-	})
+	p.await("two looks without analytics", outageTime, func() bool { return len(p.problems(r)) >= 2 })
+	if r.outage == untilDropped {
+		p.await("the edge drops the canary", outageTime, func() bool {
+			arms := r.traffic.Snapshot().Arms
+			return time.Since(arms[document.Stable].Last) < time.Second && time.Since(arms[document.Canary].Last) > 2*time.Second
+		})
+	}
 	p.serves()
+	problems := p.problems(r)
 	set(false)
-	for _, r := range p.rolled {
-		problems := p.problems(r)
-		for _, look := range problems {
-			require.Equal(p, judge.Hold, look.Verdict.Decision, look.Verdict.Reason)
-			require.Contains(p, look.Verdict.Reason, "nothing could be measured: ")
-			require.Equal(p, string(rollouts.Running), look.Phase)
-			require.Equal(p, problems[0].Percentage, look.Percentage)
-			require.Equal(p, problems[0].UnattendedAfter, look.UnattendedAfter, "the dead man's switch was renewed on a look that measured nothing")
-			require.Equal(p, problems[0].Generation, look.Generation)
-		}
+	for _, look := range problems {
+		require.Equal(p, judge.Hold, look.Verdict.Decision, look.Verdict.Reason)
+		require.Contains(p, look.Verdict.Reason, "nothing could be measured: ")
+		require.Equal(p, string(rollouts.Running), look.Phase)
+		require.Equal(p, problems[0].Percentage, look.Percentage)
+		require.Equal(p, problems[0].UnattendedAfter, look.UnattendedAfter, "the dead man's switch was renewed on a look that measured nothing")
+		require.Equal(p, problems[0].Generation, look.Generation)
 	}
 	p.await("looks that measure again", outageTime, func() bool {
-		return p.every(func(s report.Status) bool { return !hasProblem(s) })
+		look, _ := p.last(r)
+		return look.Verdict != nil && !hasProblem(look)
 	})
-	require.Less(p, before, p.counted(), "traffic went on")
+	if r.outage == untilDropped {
+		p.await("a verdict on the canary that was dropped", judgeTime, func() bool { return r.ended != "" })
+		require.True(p, slices.ContainsFunc(p.seen(r), func(s report.Status) bool { return s.Action == string(rollouts.ActionRevive) }))
+	}
 }
 
 // problems are the looks at a service that could measure nothing.
@@ -93,14 +103,10 @@ func (p *pass) problems(r *rolled) []report.Status {
 	return slices.DeleteFunc(p.seen(r), func(s report.Status) bool { return s.Verdict == nil || !hasProblem(s) })
 }
 
-func (p *pass) everyCount(holds func(*rolled) bool) bool {
-	return !slices.ContainsFunc(p.rolled, func(r *rolled) bool { return !holds(r) })
-}
-
 // withoutKV takes KV away, from the orchestrator and the edge, for two looks.
-func (p *pass) withoutKV() {
+func (p *pass) withoutKV(r *rolled) {
 	p.Helper()
-	require.False(p, p.decided(), "nothing is left to judge")
+	require.Empty(p, r.ended, "nothing is left to judge")
 	set := func(answer string) {
 		require.NoError(p, p.stack.SetKV(p.Context(), stack.KVUpdate{API: answer, Reads: answer}))
 	}
@@ -116,27 +122,14 @@ func (p *pass) withoutKV() {
 	for _, note := range p.noted()[failed:] {
 		require.Regexp(p, "^look failed, trying again: .*KV.*: status 5", note)
 	}
-	looks := p.looked()
+	looks := len(p.seen(r))
 	set("ok")
-	p.await("looks that succeed again", outageTime, func() bool { return p.decided() || p.looked() >= looks+3 })
-}
-
-// looked is how many looks at services were told.
-func (p *pass) looked() int {
-	n := 0
-	for _, r := range p.rolled {
-		n += len(p.seen(r))
-	}
-	return n
-}
-
-// counted is how many calls came to their end.
-func (p *pass) counted() int {
-	n := 0
-	for _, r := range p.rolled {
-		n += r.traffic.Snapshot().Calls()
-	}
-	return n
+	p.await("looks that succeed again", outageTime, func() bool { return len(p.seen(r)) > looks })
+	p.await("the canary waits for an approval", judgeTime, func() bool {
+		look, _ := p.last(r)
+		return look.Phase == string(rollouts.Waiting)
+	})
+	p.orchestrate(exitDone, r.policy, "approve", r.service.String())
 }
 
 // serves requires that every rollout's service goes on answering.

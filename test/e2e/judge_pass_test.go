@@ -273,7 +273,7 @@ func (p *pass) attend(r *rolled) {
 		if !p.incidentOver(r, now) {
 			return
 		}
-	case phase == rollouts.Running:
+	case phase == rollouts.Running || phase == rollouts.Waiting:
 		return
 	}
 	p.mu.Lock()

@@ -26,7 +26,8 @@ import (
 //	canary error_rate=0.05  how the canary differs from stable
 //	incident error_rate=0.1 what befalls both arms once the canary is judged,
 //	frozen 6                until so many verdicts were frozen
-//	outage kv               what is away for a while once the canary is judged: kv or analytics
+//	outage kv               what is away for a while once the canary is judged: kv, or
+//	                        analytics [until dropped], until the edge no longer serves a canary that nobody judges
 //	ends rolled_back        the phases that the rollout may end in, or be in at the end of the test
 //	names errors            the metrics for which it may be rolled back; at least one is named
 //	says stable itself has  part of what a verdict says on the way

@@ -27,7 +27,7 @@ type judgeMode struct {
 
 var judgeModes = []judgeMode{
 	{"plain", 0, 1, 10 * time.Second},
-	{"lag", 3 * time.Second, 1, 10 * time.Second},
+	{"lag", 60 * time.Second / timeScale, 1, 10 * time.Second},
 	{"sampled", 0, 10, 30 * time.Second},
 }
 
