@@ -108,6 +108,7 @@ var courses = []course{
 	{"stable before the rollout, whatever made it stable", []point{made(-60, "stable", "").with(because(telemetry.ReasonHalted)).with(former),
 		made(-60, "stable", "").with(because(telemetry.ReasonUnattended)).with(former), made(-60, "stable", "").with(former), made(-60, "canary", "").with(former),
 		made(-60, "canary", ""), made(-60, "stable", "").with(because(telemetry.ReasonOverride))}, map[int64]count{-1: {stable: 3}}},
+	{"stable where the edge has dropped the canary", []point{made(0, "stable", "").with(because(telemetry.ReasonUnattended)), made(0, "stable", "").with(because(telemetry.ReasonUnattended)).with(former)}, map[int64]count{0: {stable: 1}}},
 	{"stable since the rollout", []point{made(0, "stable", "").with(because(telemetry.ReasonHalted)), made(0, "stable", "").with(former), made(0, "stable", "")}, map[int64]count{0: {stable: 1}}},
 }
 

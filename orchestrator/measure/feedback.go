@@ -39,11 +39,11 @@ const (
 func (q Query) FeedbackSQL() string {
 	length, _, _ := q.seconds()
 	first, end := q.slots()
-	return fmt.Sprintf("SELECT service, variant, if(reason = %s, rollout, '') AS in_rollout, counted_in AS slot, if(%s, '%s', '%s') AS class, count() AS n, "+
+	return fmt.Sprintf("SELECT service, variant, if(reason IN (%s), rollout, '') AS in_rollout, counted_in AS slot, if(%s, '%s', '%s') AS class, count() AS n, "+
 		"sum(if(told = %d, rating_weight, rating_weight * request_weight)) AS w FROM (%s) "+
 		"WHERE counted_in >= %d AND counted_in < %d AND reason IN (%s) AND variant IN (%s) AND answered = 1 AND (told = %d OR counted_in * %d <= asked_at + %d) "+
 		"GROUP BY service, variant, in_rollout, slot, class LIMIT %d",
-		text(telemetry.ReasonPercentage), isBad, classBad, classGood, tellsSealed, q.countedSQL(),
+		list(reasonsWithin), isBad, classBad, classGood, tellsSealed, q.countedSQL(),
 		first, end, list(reasons), list(arms), tellsSealed, length, int64(ratingMemory/time.Second), q.Limit())
 }
 

@@ -233,7 +233,7 @@ func (t tallies) add(q Query, who seen, at int64, what string, n float64) {
 			if who.variant != "stable" || !byPercentage && who.reason != telemetry.ReasonHalted && who.reason != telemetry.ReasonUnattended {
 				continue
 			}
-		} else if !byPercentage || who.rollout != s.Rollout {
+		} else if !byPercentage && who.reason != telemetry.ReasonUnattended || who.rollout != s.Rollout {
 			continue
 		}
 		t[key(who.service, slot, who.variant, what)] += n

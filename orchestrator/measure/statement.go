@@ -37,6 +37,10 @@ const (
 // percentage, or because everybody gets stable.
 var reasons = []string{telemetry.ReasonPercentage, telemetry.ReasonHalted, telemetry.ReasonUnattended}
 
+// reasonsWithin are those that belong to a rollout: where the edge has dropped the
+// canary, stable alone shows that there is somebody to bring it back for.
+var reasonsWithin = []string{telemetry.ReasonPercentage, telemetry.ReasonUnattended}
+
 // SQL returns the statement. From the inside out it
 //
 //   - reads the points, and how many of each service's users are told apart;
@@ -54,12 +58,12 @@ var reasons = []string{telemetry.ReasonPercentage, telemetry.ReasonHalted, telem
 // may be the end as well, so that nothing of a sample is open or expires.
 func (q Query) SQL() string {
 	_, from, to := q.seconds()
-	return fmt.Sprintf("SELECT service, variant, if(reason = %s, rollout, '') AS in_rollout, %s AS slot, %s AS class, %s AS time_bin, "+
+	return fmt.Sprintf("SELECT service, variant, if(reason IN (%s), rollout, '') AS in_rollout, %s AS slot, %s AS class, %s AS time_bin, "+
 		"%s AS predict_bin, %s AS token_bin, %s AS told_user, sum(if(id = '', points, 1)) AS n, sum(if(id = '', weights, weight)) AS w, "+
 		"sum(if(id = '', squares, weight * weight)) AS w2 FROM (%s) "+
 		"WHERE counted_at >= %d AND counted_at < %d AND reason IN (%s) AND variant IN (%s) AND (left_out = 1 AND skipped = 1 OR left_out = 0 AND (canceled_at > counted_at OR failed_at <= counted_at)) "+
 		"GROUP BY service, variant, in_rollout, slot, class, time_bin, predict_bin, token_bin, told_user LIMIT %d",
-		text(telemetry.ReasonPercentage), q.slot("counted_at"),
+		list(reasonsWithin), q.slot("counted_at"),
 		fmt.Sprintf("if(state != 'ended', state, if(failed_at <= counted_at, '%s', if(refused_at <= counted_at, '%s', if(id = '', '%s', '%s'))))", classError, classClientError, classOK, classSucceeded),
 		binWhere("id = '' OR time_ms > 0", "time_ms"),
 		binWhere("predict_ms > 0 AND trace < bound", "predict_ms"), binWhere("token_ms > 0 AND trace < bound", "token_ms"),

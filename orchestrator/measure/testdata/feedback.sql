@@ -1,6 +1,6 @@
 SELECT service,
   variant,
-  if(reason = 'percentage', rollout, '') AS in_rollout,
+  if(reason IN ('percentage', 'unattended'), rollout, '') AS in_rollout,
   counted_in AS slot,
   if(score < 0.5, 'bad', 'good') AS class,
   count() AS n,

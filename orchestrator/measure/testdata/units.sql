@@ -1,6 +1,6 @@
 SELECT service,
   variant,
-  if(reason = 'percentage', rollout, '') AS in_rollout,
+  if(reason IN ('percentage', 'unattended'), rollout, '') AS in_rollout,
   intDiv(counted_at, 60) AS slot,
   if(state != 'ended', state, if(failed_at <= counted_at, 'error', if(refused_at <= counted_at, 'client_error', if(id = '', 'ok', 'succeeded')))) AS class,
   if(id = '' OR time_ms > 0, if(time_ms <= 1, 0, if(time_ms >= 75602121.35432559, 199, floor(log(time_ms) / 0.0911607783969773))), -1) AS time_bin,
