@@ -23,6 +23,9 @@ func (j *judging) meet(iv *Interval, b *block) fresh {
 			share = 0
 		}
 	}
+	if b.arms[canary].weight == 0 && b.arms[stable].weight*share >= leastExpected*(1-share) {
+		return fresh{} // the edge has dropped the canary: its users are with stable
+	}
 	var f fresh
 	m.crowd, f = m.crowd.add(iv, share, b.first >= j.spread && b.first >= j.since && alike(&b.arms))
 	f.known = true

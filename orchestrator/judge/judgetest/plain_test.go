@@ -244,13 +244,10 @@ func userGains(m judge.Metric, relatively bool, null float64, grid []float64) ga
 	requests := rateGains(measures[m], relatively, null, grid)
 	return func(p past, i int, c float64) []float64 {
 		r := p[i]
-		if r.UserShare == 0 || r.Canary.Weight+r.Stable.Weight == 0 {
+		if r.untold() || r.Canary.Weight+r.Stable.Weight == 0 {
 			return requests(p, i, c)
 		}
-		part := float64(r.step.BasisPoints) / 1e4
-		if r.begins().Before(r.step.Since) {
-			part = r.Canary.Weight / (r.Canary.Weight + r.Stable.Weight)
-		}
+		part := r.part()
 		k := p[:i+1].newcomers(func(c judge.Counts) []uint32 {
 			if m == judge.Errors {
 				return c.FailingUsers
@@ -264,6 +261,24 @@ func userGains(m judge.Metric, relatively bool, null float64, grid []float64) ga
 	}
 }
 
+// part is the canary's of new users.
+func (r record) part() float64 {
+	if !r.begins().Before(r.step.Since) {
+		return float64(r.step.BasisPoints) / 1e4
+	}
+	if r.Canary.Weight+r.Stable.Weight == 0 {
+		return 0
+	}
+	return r.Canary.Weight / (r.Canary.Weight + r.Stable.Weight)
+}
+
+// untold: who the users were is not known, or the canary has none where ten and more
+// requests of it were to be expected.
+func (r record) untold() bool {
+	part := r.part()
+	return r.UserShare == 0 || r.Canary.Weight == 0 && r.Stable.Weight*part >= 10*(1-part)
+}
+
 // newcomers counts, by arm, who is in the last interval and was in none before of
 // the same step.
 func (p past) newcomers(of func(judge.Counts) []uint32) (out arms[float64]) {
@@ -271,7 +286,7 @@ func (p past) newcomers(of func(judge.Counts) []uint32) (out arms[float64]) {
 	for arm := range out {
 		known := map[uint32]bool{}
 		for _, r := range p[:len(p)-1] {
-			if r.UserShare == 0 || !r.step.Since.Equal(now.step.Since) || r.begins().Before(r.step.Since) != now.begins().Before(now.step.Since) ||
+			if r.untold() || !r.step.Since.Equal(now.step.Since) || r.begins().Before(r.step.Since) != now.begins().Before(now.step.Since) ||
 				r.begins().Before(r.step.Began) {
 				continue
 			}
@@ -537,7 +552,7 @@ func (p past) users(m judge.Metric, arm int) (seen, failing float64) {
 	bound := 0.0
 	known := p[p.begins(m, "rollback.relative.users"):]
 	for _, r := range p.step() {
-		if r.UserShare == 0 {
+		if r.untold() {
 			continue
 		}
 		bound = r.UserShare

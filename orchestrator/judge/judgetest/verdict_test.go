@@ -236,7 +236,7 @@ func (p past) mismatch() bool {
 	for _, r := range p.step() {
 		for arm, c := range r.arms() {
 			for _, u := range c.Users {
-				if known[arm][u] || r.UserShare == 0 || float64(u) >= math.Round(r.UserShare*(1<<32)) {
+				if known[arm][u] || r.untold() || float64(u) >= math.Round(r.UserShare*(1<<32)) {
 					continue
 				}
 				known[arm][u] = true
