@@ -119,27 +119,27 @@ func (a *account) measureAll(ctx context.Context, members []*member) {
 		groups[w] = append(groups[w], m)
 	}
 	for _, w := range ways {
-		intervals, err := a.measure(ctx, groups[w])
-		for _, m := range groups[w] {
-			m.take(intervals[m.service.String()], err)
-		}
+		a.measure(ctx, groups[w])
 	}
 }
 
-// measure asks for the intervals of services that count in the same way.
-func (a *account) measure(ctx context.Context, members []*member) (map[string][]judge.Interval, error) {
+// measure asks for the intervals of services that count in the same way. Where
+// ratings cannot be had, those alone lack something that are judged by them.
+func (a *account) measure(ctx context.Context, members []*member) {
 	p := members[0].repaired.State.Policy
 	q := measure.Query{Dataset: a.settings.cloudflare.Dataset, Interval: time.Duration(p.Interval), Expire: time.Duration(p.Expire)}
-	rated := q
+	for _, m := range members {
+		q.Through = max(q.Through, m.through)
+	}
+	ratings := q
+	var rated []*member
 	for _, m := range members {
 		subject := m.subject(len(members))
-		q.Through = max(q.Through, m.through)
 		q.Subjects = append(q.Subjects, subject)
-		if _, judged := m.repaired.State.Policy.Settings(m.repaired.State.Document.BasisPoints).Limits[judge.Feedback]; judged {
-			rated.Subjects = append(rated.Subjects, subject)
+		if m.isRated() {
+			rated, ratings.Subjects = append(rated, m), append(ratings.Subjects, subject)
 		}
 	}
-	rated.Through = q.Through
 	ask := func(statement string) ([]cloudflare.Row, error) {
 		rows, err := a.source.Query(ctx, statement)
 		if errors.Is(err, cloudflare.ErrNoData) {
@@ -148,10 +148,25 @@ func (a *account) measure(ctx context.Context, members []*member) (map[string][]
 		return rows, err
 	}
 	intervals, err := measure.Ask(q, ask)
-	if err == nil && len(rated.Subjects) > 0 {
-		err = measure.AskFeedback(rated, ask, intervals)
+	if err == nil && len(rated) > 0 {
+		if ratingsErr := measure.AskFeedback(ratings, ask, intervals); ratingsErr != nil {
+			for _, m := range rated {
+				m.problem = ratingsErr.Error()
+			}
+		}
 	}
-	return intervals, err
+	for _, m := range members {
+		if m.problem == "" {
+			m.take(intervals[m.service.String()], err)
+		}
+	}
+}
+
+// isRated reports that ratings are judged at the present step.
+func (m *member) isRated() bool {
+	s := m.repaired.State
+	_, judged := s.Policy.Settings(s.Document.BasisPoints).Limits[judge.Feedback]
+	return judged
 }
 
 // subject is the service as one of several that a query asks about.

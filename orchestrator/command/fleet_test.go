@@ -2,6 +2,7 @@ package command
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -84,6 +85,22 @@ func TestStepAll(t *testing.T) {
 	writes := b.kv.writes
 	require.Contains(t, b.run("step", "--all", "--dry-run").stdout, "dry run: would write\n  halt:http:bad = 2026-11-20-a\n")
 	require.Equal(t, writes, b.kv.writes)
+}
+
+// TestStepAllWithoutRatings: where ratings cannot be had, those services alone are held
+// that are judged by them.
+func TestStepAllWithoutRatings(t *testing.T) {
+	b := startFleet(t, "http:plain")
+	b.policy(quick + "metrics: {feedback: {rollback: {absolute: 10}}}\n")
+	b.do(0, "start", "--stable", "url=https://one.example/", "--canary", "url=https://two.example/", "http:rated")
+	b.source.noRatings = errors.New("query analytics: status 503")
+	b.clock.advance(7 * time.Minute)
+	lines := jsonLines(t, b.do(0, "step", "--all", "--json").stdout)
+	require.Equal(t, "raise", lines["http:plain"].Action)
+	require.Equal(t, "query analytics: status 503", lines["http:rated"].Verdict.Problem)
+	b.source.noRatings = nil
+	b.do(0, "step", "--all")
+	require.Equal(t, 5000, b.stateOf("http:rated").Document.BasisPoints)
 }
 
 // TestStepAllExitCodes: the gravest of all services'.

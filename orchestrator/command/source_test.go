@@ -29,6 +29,7 @@ type fakeSource struct {
 	turns          time.Time      // from when on the canary fails, or zero
 	arms           map[string]arm // of canaries, by service, in place of canary
 	err            error
+	noRatings      error // why ratings cannot be had
 	gate           func()
 	queries        []string
 	open           []cloudflare.Row // predictions without a known end
@@ -65,6 +66,8 @@ func (f *fakeSource) Query(ctx context.Context, sql string) ([]cloudflare.Row, e
 		return f.traced(sql), nil
 	case strings.Contains(sql, "ORDER BY made_at"):
 		return f.open, nil
+	case strings.Contains(sql, "counted_in"):
+		return nil, f.noRatings
 	case strings.Contains(sql, "AS users"):
 		return nil, nil
 	}
