@@ -39,12 +39,6 @@ func Wider(ratio float64) int { return int(math.Ceil(math.Log(ratio)/logBase - s
 // Narrower returns how many buckets a ratio, > 0, spans, rounded down.
 func Narrower(ratio float64) int { return int(math.Floor(math.Log(ratio)/logBase + slack)) }
 
-// EdgeFrom returns the first bucket that begins at a time in ms, > 0, or later.
-func EdgeFrom(ms float64) int { return Wider(ms) }
-
-// EdgeUpTo returns the last bucket that begins at a time in ms, > 0, or earlier.
-func EdgeUpTo(ms float64) int { return Narrower(ms) }
-
 // Total returns the sum of the weights.
 func (h Histogram) Total() float64 {
 	total := 0.0

@@ -46,8 +46,8 @@ func TestMargins(t *testing.T) {
 			require.Equal(t, test.narrower, Narrower(test.ratio))
 		})
 	}
-	require.Equal(t, Bucket(200)+1, EdgeFrom(200))
-	require.Equal(t, Bucket(200), EdgeUpTo(200))
+	require.Equal(t, Bucket(200)+1, Wider(200))
+	require.Equal(t, Bucket(200), Narrower(200))
 }
 
 func TestQuantile(t *testing.T) {

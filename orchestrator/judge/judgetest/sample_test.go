@@ -60,9 +60,9 @@ func TestBuckets(t *testing.T) {
 		require.InEpsilon(t, edge, histogram.Edge(b), 1e-12)
 		require.Equal(t, b, histogram.Bucket(edge*(1+1e-9)))
 		require.Equal(t, b-1, histogram.Bucket(edge*(1-1e-9)))
-		require.Equal(t, b, histogram.EdgeUpTo(edge*(1+1e-6)))
-		require.Equal(t, b+1, histogram.EdgeFrom(edge*(1+1e-6)))
-		require.Equal(t, b, histogram.EdgeFrom(edge*(1-1e-6)))
+		require.Equal(t, b, histogram.Narrower(edge*(1+1e-6)))
+		require.Equal(t, b+1, histogram.Wider(edge*(1+1e-6)))
+		require.Equal(t, b, histogram.Wider(edge*(1-1e-6)))
 	}
 	for _, x := range []float64{1.01, 1.1, 1.19, 1.21, 1.3, 1.5, 2, 3, 10} {
 		narrow, wide := histogram.Narrower(x), histogram.Wider(x)
