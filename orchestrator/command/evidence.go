@@ -148,6 +148,12 @@ func (a *account) measure(ctx context.Context, members []*member) {
 		return rows, err
 	}
 	intervals, err := measure.Ask(q, ask)
+	if n := len(members); n > 1 && errors.Is(err, measure.ErrTooLarge) {
+		// One of them is too large by itself: the others are not to be held by it.
+		a.measure(ctx, members[:n/2])
+		a.measure(ctx, members[n/2:])
+		return
+	}
 	if err == nil && len(rated) > 0 {
 		if ratingsErr := measure.AskFeedback(ratings, ask, intervals); ratingsErr != nil {
 			for _, m := range rated {

@@ -103,6 +103,19 @@ func TestStepAllWithoutRatings(t *testing.T) {
 	require.Equal(t, 5000, b.stateOf("http:rated").Document.BasisPoints)
 }
 
+// TestStepAllWithOneTooLarge: a service that cannot be measured, as its answer never
+// fits, holds no other.
+func TestStepAllWithOneTooLarge(t *testing.T) {
+	b := startFleet(t, "http:a", "http:b", "http:large", "http:z")
+	b.source.flood = "http:large"
+	b.clock.advance(7 * time.Minute)
+	lines := jsonLines(t, b.do(0, "step", "--all", "--json").stdout)
+	for _, other := range []string{"http:a", "http:b", "http:z"} {
+		require.Equal(t, "raise", lines[other].Action)
+	}
+	require.Contains(t, lines["http:large"].Verdict.Problem, "cut off at its limit of rows")
+}
+
 // TestStepAllExitCodes: the gravest of all services'.
 func TestStepAllExitCodes(t *testing.T) {
 	b := newBench(t)

@@ -29,7 +29,8 @@ type fakeSource struct {
 	turns          time.Time      // from when on the canary fails, or zero
 	arms           map[string]arm // of canaries, by service, in place of canary
 	err            error
-	noRatings      error // why ratings cannot be had
+	noRatings      error  // why ratings cannot be had
+	flood          string // a service of which there are too many rows, whatever is asked, or ""
 	gate           func()
 	queries        []string
 	open           []cloudflare.Row // predictions without a known end
@@ -70,6 +71,9 @@ func (f *fakeSource) Query(ctx context.Context, sql string) ([]cloudflare.Row, e
 		return nil, f.noRatings
 	case strings.Contains(sql, "AS users"):
 		return nil, nil
+	}
+	if f.flood != "" && strings.Contains(sql, "'"+f.flood+"'") {
+		return make([]cloudflare.Row, 100_000), nil
 	}
 	return f.measured(sql), nil
 }
