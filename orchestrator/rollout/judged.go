@@ -80,9 +80,11 @@ func (s State) inconclusive(v judge.Verdict, by By) State {
 }
 
 // revived brings back a canary that the edge had dropped. What it showed before
-// is too old to go by, so the bake starts anew, and what follows it.
+// is too old to go by, and so is an approval of it: the bake starts anew, and what
+// follows it.
 func (s State) revived(v judge.Verdict, by By) State {
 	since := time.UnixMilli(s.Document.UnattendedAfterMS).UTC().Format("2006-01-02 15:04:05 UTC")
 	s = s.released(by.Now).change(by, ActionRevive, s.Document.BasisPoints, "nobody judged the canary, so the edge had dropped it since "+since+"; the bake starts anew", &v)
+	s.Approved = nil
 	return s.renew(by.Now)
 }

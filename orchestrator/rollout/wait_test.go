@@ -157,6 +157,11 @@ func TestWaiting(t *testing.T) {
 			{78, &good, "", Running, 500, ActionRevive},
 			{94, &good, "", Waiting, 500, ActionWait},
 		}},
+		{"what the edge dropped needs a new approval", also, []event{
+			{3, nil, "approve", Running, 500, ActionApprove},
+			{78, &good, "", Running, 500, ActionRevive},
+			{94, &good, "", Waiting, 500, ActionWait},
+		}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
