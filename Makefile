@@ -19,7 +19,7 @@ demo: $(bundle) orchestrator ## two rollouts on a local Cloudflare: a good canar
 test: $(bundle) orchestrator ## all tests
 	npm run --silent test:stack
 	npm run --silent test:shell
-	go test ./...
+	go test -timeout 15m ./...
 
 .PHONY: bench
 bench: .build/perch.wasm $(modules) ## CPU a request and memory, beside hand-written workers, and what each feature costs; five minutes
