@@ -25,7 +25,7 @@ func at(second int) int64 { return first*minute + int64(second) }
 
 // made is the point of a request that made a prediction, or none where id is "".
 func made(second int, variant, id string) point {
-	return point{at: at(second), variant: variant, servedBy: variant, kind: telemetry.KindRequest, outcome: telemetry.OutcomeOK,
+	return point{at: at(second), variant: variant, servedBy: variant, kind: telemetry.KindRequest, outcome: telemetry.OutcomeOK, status: 201,
 		reason: telemetry.ReasonPercentage, rollout: "r1", id: id, firstByte: 100, user: "1234abcd00000000", trace: strings.Repeat("0", 32)}
 }
 
@@ -33,7 +33,7 @@ func made(second int, variant, id string) point {
 func ended(second int, variant, id, how string) point {
 	outcome := map[string]string{telemetry.EndedSucceeded: telemetry.OutcomeOK, telemetry.EndedFailed: telemetry.OutcomeError, "": telemetry.OutcomeError,
 		telemetry.EndedAborted: telemetry.OutcomeError, telemetry.EndedCanceled: telemetry.OutcomeExcluded}[how]
-	return point{at: at(second), variant: variant, servedBy: variant, kind: telemetry.KindPrediction, outcome: outcome,
+	return point{at: at(second), variant: variant, servedBy: variant, kind: telemetry.KindPrediction, outcome: outcome, status: 200,
 		reason: telemetry.ReasonPercentage, rollout: "r1", id: id, end: how, total: 2000, predict: 1500}
 }
 
@@ -67,7 +67,9 @@ var (
 	gone    = func(p *point) { p.outcome, p.class = telemetry.OutcomeExcluded, telemetry.ClassClient }
 	polled  = func(p *point) { p.reason, p.rollout = telemetry.ReasonPolled, "r2" }
 	because = func(reason string) func(*point) { return func(p *point) { p.reason = reason } }
-	former  = func(p *point) { p.rollout = "r0" }
+	// atOnce is how a synchronous create tells of its prediction's end: without times.
+	atOnce = func(p *point) { p.status, p.total, p.predict = 201, 0, 0 }
+	former = func(p *point) { p.rollout = "r0" }
 )
 
 var courses = []course{
@@ -219,4 +221,46 @@ func TestTimes(t *testing.T) {
 	require.Equal(t, map[int]float64{histogram.Buckets - 1: 1}, in(expired.Canary.Times[judge.Total]), "slower than all")
 	require.EqualValues(t, 1, expired.Canary.Rows)
 	require.Equal(t, []uint32{0x1234abcd}, expired.Canary.Users)
+}
+
+// TestTotal: what is taken for the total time of a prediction, which a synchronous
+// create does not tell.
+func TestTotal(t *testing.T) {
+	waited := made(0, "canary", "a").with(func(p *point) { p.firstByte = 3000 })
+	end := ended(0, "canary", "a", succeeded)
+	unknown := end.with(func(p *point) { p.total = 0 })
+	for i, c := range []struct {
+		name   string
+		points []point
+		want   float64 // ms; 0 is unknown
+	}{
+		{"a synchronous one: the time to its headers", []point{waited, end.with(atOnce)}, 3000},
+		{"one that is polled nevertheless", []point{waited, end.with(atOnce), unknown.with(func(p *point) { p.at += 2 })}, 3000},
+		{"one whose time a webhook tells", []point{waited, end.with(atOnce), end}, 2000},
+		{"a synchronous create that tells the time", []point{waited, end.with(func(p *point) { p.status = 201 })}, 2000},
+		{"a synchronous one that took no time to speak of", []point{waited.with(func(p *point) { p.firstByte = 0 }), end.with(atOnce)}, 0},
+		{"an asynchronous one whose time nobody tells", []point{waited, unknown}, 0},
+		{"an asynchronous one whose time is told", []point{waited, end}, 2000},
+		{"one whose end a stream alone tells", []point{waited, unknown.with(func(p *point) { p.firstToken = 250 })}, 0},
+		{"one that stable rescued", []point{waited.with(failed), end.with(atOnce)}, 0},
+		{"one that failed at once", []point{waited, ended(0, "canary", "a", fail).with(atOnce)}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e := newEngine(t)
+			service := fmt.Sprintf("model:acme/case%d", i)
+			for _, p := range c.points {
+				p.service = service
+				e.write([]point{p})
+			}
+			found, err := Ask(asked(9, service), e.ask)
+			require.NoError(t, err)
+			require.Len(t, found[service], 1)
+			require.EqualValues(t, 1, found[service][0].Canary.Rows)
+			var want histogram.Histogram
+			if c.want > 0 {
+				want = histogram.Histogram{First: histogram.Bucket(c.want), Counts: []float64{1}}
+			}
+			require.Equal(t, want, found[service][0].Canary.Times[judge.Total])
+		})
+	}
 }

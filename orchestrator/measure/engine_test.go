@@ -27,6 +27,7 @@ type point struct {
 	outcome, reason, rollout, trace, user       string
 	class, id, end                              string
 	number                                      string // of the point, in a column that is not read
+	status                                      float64
 	firstByte, total, predict, firstToken, rate float64
 }
 
@@ -42,7 +43,7 @@ func (p point) encoded() map[string]any {
 		telemetry.User: p.user, telemetry.ErrorClass: p.class, telemetry.Prediction: p.id, telemetry.Ended: p.end, telemetry.Colo: p.number,
 	}
 	numbers := map[telemetry.Column]float64{
-		telemetry.FirstByteMS: p.firstByte, telemetry.TotalMS: p.total, telemetry.PredictMS: p.predict,
+		telemetry.Status: p.status, telemetry.FirstByteMS: p.firstByte, telemetry.TotalMS: p.total, telemetry.PredictMS: p.predict,
 		telemetry.FirstTokenMS: p.firstToken, telemetry.Score: p.rate,
 	}
 	blobs, doubles := make([]string, 14), make([]float64, 10)

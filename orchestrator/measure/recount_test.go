@@ -121,12 +121,17 @@ func (t tallies) addPlain(q Query, p seen) {
 
 func (t tallies) addPrediction(q Query, course []seen) {
 	var request *seen
-	weight, total, predict, token := 0.0, 0.0, 0.0, 0.0
+	weight, total, predict, token, answered, atOnce := 0.0, 0.0, 0.0, 0.0, 0.0, false
 	endAt, errorAt, refusedAt, canceledAt := math.Inf(1), math.Inf(1), math.Inf(1), math.Inf(1)
 	for i, p := range course {
 		at := float64(p.at)
 		if p.kind == telemetry.KindRequest {
 			request = &course[i]
+			if p.outcome == telemetry.OutcomeOK {
+				answered = p.firstByte
+			}
+		} else if p.end == succeeded && p.status == 201 {
+			atOnce = true
 		}
 		weight, total, predict, token = max(weight, p.weight), max(total, p.total), max(predict, p.predict), max(token, p.firstToken)
 		if p.outcome == telemetry.OutcomeError {
@@ -141,6 +146,9 @@ func (t tallies) addPrediction(q Query, course []seen) {
 		if p.end == telemetry.EndedCanceled {
 			canceledAt = min(canceledAt, at)
 		}
+	}
+	if total == 0 && atOnce {
+		total = answered
 	}
 	endAt = min(endAt, errorAt)
 	who := course[0]
@@ -296,10 +304,14 @@ func (r *chance) prediction(service string, n, last int) {
 	how := pick(r, succeeded, succeeded, succeeded, fail, aborted, canceled, "")
 	total, predict := pick(r, 0, r.ms()), pick(r, 0, r.ms())
 	delay := pick(r, 0, r.IntN(20), r.IntN(120), r.IntN(1200)) - pick(r, 0, 0, r.IntN(60))
-	for range r.IntN(4) {
+	isSynchronous := r.IntN(2) == 0
+	for i := range r.IntN(4) {
 		p := ended(0, request.variant, request.id, how)
 		p.at, p.service, p.total, p.predict, p.user, p.trace = request.at+int64(delay), service, total, predict, request.user, request.trace
 		p.rollout, p.reason = request.rollout, request.reason
+		if i == 0 && isSynchronous {
+			p.status = 201
+		}
 		if r.IntN(5) == 0 {
 			polled(&p)
 			p.variant = pick(r, "canary", "stable", "person")

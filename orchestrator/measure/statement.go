@@ -56,6 +56,10 @@ var reasonsWithin = []string{telemetry.ReasonPercentage, telemetry.ReasonUnatten
 // request is that of a prediction that was accepted though no answer came: the
 // request counts, by itself. Of a sample the request may be what is missing; it
 // may be the end as well, so that nothing of a sample is open or expires.
+//
+// A synchronous create that succeeded tells no times, but its headers come when its
+// prediction has ended: where nobody tells the total time of a prediction whose
+// end its create's own answer told, it is the create's time to the first byte.
 func (q Query) SQL() string {
 	_, from, to := q.seconds()
 	return fmt.Sprintf("SELECT service, variant, if(reason IN (%s), rollout, '') AS in_rollout, %s AS slot, %s AS class, %s AS time_bin, "+
@@ -76,7 +80,7 @@ func (q Query) placedSQL(to int64) string {
 	due := fmt.Sprintf("if(weight > 1, %d, made_at + %d)", never, int64(q.Expire/time.Second))
 	seen := "if(weight > 1 OR ended_at > made_at, ended_at, made_at)"
 	return fmt.Sprintf("SELECT service, bound, id, variant, reason, rollout, visitor, trace, points, weights, squares, weight, "+
-		"failed_at, refused_at, canceled_at, left_out, skipped, time_ms, predict_ms, token_ms, "+
+		"failed_at, refused_at, canceled_at, left_out, skipped, if(told_ms = 0 AND at_once = 1, answered_ms, told_ms) AS time_ms, predict_ms, token_ms, "+
 		"if(id = '' OR left_out = 1, made_at, if(%s <= %s, %s, if(%s < %d, %s, made_at))) AS counted_at, "+
 		"if(left_out = 1, '%s', if(id = '' OR %s <= %s, 'ended', if(%s < %d, '%s', '%s'))) AS state FROM (%s)",
 		seen, due, seen, due, to, due, classSkipped, seen, due, due, to, classExpired, classOpen, q.unitsSQL())
@@ -95,12 +99,15 @@ func (q Query) unitsSQL() string {
 		"count() AS points, sum(sampled) AS weights, sum(sampled * sampled) AS squares, max(sampled) AS weight, "+
 		"%s AS made_at, %s AS ended_at, %s AS failed_at, %s AS refused_at, %s AS canceled_at, "+
 		"max(if(made = 1 AND outcome = '%s', 1, 0)) AS left_out, max(if(made = 1 AND error_class = '%s', 1, 0)) AS skipped, "+
-		"max(if(id = '', first_byte, total)) AS time_ms, max(predict) AS predict_ms, max(if(id = '' AND tail >= bound, 0, first_token)) AS token_ms FROM (%s) "+
+		"max(if(id = '', first_byte, total)) AS told_ms, %s AS at_once, %s AS answered_ms, max(predict) AS predict_ms, max(if(id = '' AND tail >= bound, 0, first_token)) AS token_ms FROM (%s) "+
 		"GROUP BY service, bound, id, %s, %s, %s, %s, if(id = '', %s, 0), %s, %s, if(id = '' AND (%s OR outcome = '%s' AND who < bound), who, '')",
 		ofRequest("arm"), ofRequest("why"), ofRequest("of_rollout"), ofRequest("who"), ofRequest("tail"),
 		earliest("made = 1"), earliest(fmt.Sprintf("kind = '%s' OR %s", telemetry.KindPrediction, isError)), earliest(isError),
 		earliest(fmt.Sprintf("outcome = '%s'", telemetry.OutcomeClientError)), earliest(fmt.Sprintf("ended = '%s'", telemetry.EndedCanceled)),
-		telemetry.OutcomeExcluded, telemetry.ClassBreaker, q.pointsSQL(),
+		telemetry.OutcomeExcluded, telemetry.ClassBreaker,
+		// Creates answer 201 or 202; polls, webhooks and streams tell an end by 200.
+		fmt.Sprintf("max(if(kind = '%s' AND ended = '%s' AND status > 200, 1, 0))", telemetry.KindPrediction, telemetry.EndedSucceeded),
+		fmt.Sprintf("max(if(id != '' AND made = 1 AND outcome = '%s', first_byte, 0))", telemetry.OutcomeOK), q.pointsSQL(),
 		alone("arm"), alone("why"), alone("of_rollout"), alone("outcome"), q.slot("moment"),
 		binWhere(aloneOK, "first_byte"), binWhere(aloneOK+" AND first_token > 0 AND tail < bound", "first_token"), failing, telemetry.OutcomeOK)
 }
@@ -115,11 +122,11 @@ func (q Query) pointsSQL() string {
 	predictions := fmt.Sprintf("%s != '' AND %s IN (%s)", telemetry.Prediction, telemetry.Kind, list([]string{telemetry.KindRequest, telemetry.KindPrediction}))
 	return fmt.Sprintf("SELECT %s AS service, %s AS arm, %s AS kind, %s AS outcome, %s AS why, %s AS of_rollout, %s AS error_class, %s AS id, %s AS ended, "+
 		"substring(%s, 1, %d) AS who, substring(%s, 25) AS tail, toUnixTimestamp(timestamp) AS moment, %s AS sampled, "+
-		"%s AS first_byte, %s AS predict, %s AS total, %s AS first_token, if(%s = '%s', 1, 0) AS made, %s AS bound FROM %s "+
+		"%s AS status, %s AS first_byte, %s AS predict, %s AS total, %s AS first_token, if(%s = '%s', 1, 0) AS made, %s AS bound FROM %s "+
 		"WHERE timestamp >= toDateTime(%d) AND timestamp < toDateTime(%d) AND %s IN (%s) AND (%s OR %s)",
 		telemetry.Service, telemetry.Variant, telemetry.Kind, telemetry.Outcome, telemetry.Reason, telemetry.Rollout, telemetry.ErrorClass,
 		telemetry.Prediction, telemetry.Ended, telemetry.User, userDigits, telemetry.Trace, telemetry.SampleInterval,
-		telemetry.FirstByteMS, telemetry.PredictMS, telemetry.TotalMS, telemetry.FirstTokenMS, telemetry.Kind, telemetry.KindRequest, q.shareSQL(), q.Dataset,
+		telemetry.Status, telemetry.FirstByteMS, telemetry.PredictMS, telemetry.TotalMS, telemetry.FirstTokenMS, telemetry.Kind, telemetry.KindRequest, q.shareSQL(), q.Dataset,
 		since, to, telemetry.Service, list(q.services()), predictions, requests)
 }
 
