@@ -64,7 +64,7 @@ func (w *world) newPass(mode judgeMode, scenarios []judged) *pass {
 		if s.traffic == "none" {
 			r.judged.traffic = "calls"
 		}
-		isModel := s.traffic == "predictions" || s.traffic == "streams"
+		isModel := slices.Contains([]string{"predictions", "waits", "streams"}, s.traffic)
 		if isModel {
 			r.service = document.Service{Kind: document.KindModel, Name: judgeModel(s.name, mode.name)}
 		}
@@ -165,6 +165,8 @@ func (p *pass) calls(r *rolled) load.Service {
 	switch r.judged.traffic {
 	case "predictions":
 		return load.Polled(place, "test-token", r.service.Name, 100*time.Millisecond)
+	case "waits":
+		return load.Model(place, "test-token", r.service.Name)
 	case "streams":
 		return load.Streamed(place, "test-token", r.service.Name)
 	}

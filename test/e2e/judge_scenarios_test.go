@@ -18,8 +18,8 @@ import (
 // judged is one file of testdata/judge: what a canary is like, and what comes of
 // its rollout. Lines that begin with the name of a mode are of that mode alone.
 //
-//	traffic calls           of a plain model server; or predictions, which are polled; or streams, of predictions;
-//	                        or none
+//	traffic calls           of a plain model server; or predictions, which are polled; or waits, predictions whose
+//	                        creates wait for them; or streams, of predictions; or none
 //	rate 60                 calls a second
 //	steps [30, 100]         of the policy
 //	policy deadline: 24s    a line of the policy, beside or in place of the common ones
@@ -49,7 +49,7 @@ type judged struct {
 
 // judgeNames are must-hold scenarios; each has a file.
 var judgeNames = []string{
-	"errors", "latency", "client_errors", "predictions", "first_token", "incident", "no_traffic", "dead_analytics", "dead_kv", "healthy",
+	"errors", "latency", "client_errors", "predictions", "waits", "first_token", "incident", "no_traffic", "dead_analytics", "dead_kv", "healthy",
 }
 
 // readJudged reads all scenarios as they are in a mode.
@@ -154,6 +154,7 @@ func (s *judged) policyText(common string) string {
 var behaviors = map[string]upstream.Behavior{
 	"calls":       {Latency: upstream.Lognormal(200*time.Millisecond, 0.4)},
 	"predictions": {Latency: upstream.Lognormal(200*time.Millisecond, 0.3)},
+	"waits":       {Latency: upstream.Lognormal(200*time.Millisecond, 0.3)},
 	"streams":     {Latency: upstream.Fixed(time.Second), FirstToken: upstream.Lognormal(200*time.Millisecond, 0.3)},
 }
 
