@@ -58,8 +58,11 @@ func (x *session) print(status report.Status) error {
 	if x.settings.json {
 		return x.app.printJSON(status)
 	}
+	if x.settings.dryRun && status.Plan == nil {
+		fmt.Fprintln(x.app.stdout, dryRunTitle)
+	}
 	report.WriteStatus(x.app.stdout, status)
-	if status.Changed() {
+	if status.Changed() && !(x.settings.dryRun && status.Plan != nil) {
 		report.WriteLine(x.app.stdout, status)
 	}
 	if x.settings.dryRun {
@@ -79,6 +82,13 @@ func (x *session) plan(status *report.Status) {
 	}
 }
 
+// dryRunTitle begins what a dry run prints.
+const dryRunTitle = "dry run: nothing is written; this is what there would be"
+
+// mostPrinted is the length up to which a dry run prints a value whole; --json has
+// all of it.
+const mostPrinted = 200
+
 func printPlan(w io.Writer, planned []report.PlannedWrite) {
 	if len(planned) == 0 {
 		fmt.Fprintln(w, "dry run: nothing would be written")
@@ -88,6 +98,10 @@ func printPlan(w io.Writer, planned []report.PlannedWrite) {
 	for _, p := range planned {
 		if p.Value == "" {
 			fmt.Fprintf(w, "  nothing any more under %s\n", p.Key)
+			continue
+		}
+		if len(p.Value) > mostPrinted {
+			fmt.Fprintf(w, "  %s (%d bytes; --json shows them)\n", p.Key, len(p.Value))
 			continue
 		}
 		fmt.Fprintf(w, "  %s = %s\n", p.Key, p.Value)

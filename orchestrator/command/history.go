@@ -25,6 +25,9 @@ func (a *app) historyCommand() *cli.Command {
 			verboseFlag(),
 		},
 		Action: func(c *cli.Context) error {
+			if c.Int("limit") < 0 {
+				return invalid("give 0 to see all", "--limit %d is not allowed", c.Int("limit"))
+			}
 			x, err := a.session(c)
 			if err != nil {
 				return err

@@ -131,7 +131,10 @@ func TestStatusSaysWhatIsWrong(t *testing.T) {
 func TestDryRunWritesNothing(t *testing.T) {
 	b := newBench(t)
 	start := []string{"start", "--stable", "version=" + oldID, "--canary", "version=" + newID, "acme/flux"}
-	b.do(0, append([]string{"--dry-run"}, start...)...)
+	dry := b.do(0, append([]string{"--dry-run"}, start...)...).stdout
+	require.True(t, strings.HasPrefix(dry, "dry run: nothing is written"), dry)
+	require.NotContains(t, dry, "started")
+	require.Less(t, len(dry), 3000)
 	require.Empty(t, b.kv.values)
 	b.start()
 	b.clock.advance(bake)
@@ -210,6 +213,7 @@ func TestUsage(t *testing.T) {
 		{"canary before account", []string{"start", "acme/flux"}, map[string]string{"CLOUDFLARE_ACCOUNT_ID": ""}, "no canary is given"},
 		{"start's flag after the argument", []string{"start", "acme/flux", "--canary", "model=a/b"}, nil, "flag --canary comes after the argument acme/flux"},
 		{"far-off command", []string{"deploy"}, nil, "unknown command \"deploy\"\nhint: orchestrator --help lists the commands"},
+		{"history's limit", []string{"history", "--limit", "-1", "acme/flux"}, nil, "--limit -1 is not allowed\nhint: give 0 to see all"},
 		{"no canary", []string{"start", "acme/flux"}, nil, "no canary is given"},
 		{"bad target", []string{"start", "--canary", "acme/flux", "acme/flux"}, nil, `--canary "acme/flux" is not a target`},
 		{"bad rollout id", []string{"start", "--canary", "model=a/b", "--rollout", "a:b", "acme/flux"}, nil, `rollout id "a:b" is not allowed`},

@@ -102,7 +102,7 @@ func (b *bench) startBy(source Source, code int, args ...string) result {
 
 // planOf is the part of start's output that tells of the plan.
 func planOf(output string) string {
-	text, _, _ := strings.Cut(output, "model:acme/flux  rollout")
+	text, _, _ := strings.Cut(strings.TrimPrefix(output, dryRunTitle+"\n"), "model:acme/flux  rollout")
 	return text
 }
 

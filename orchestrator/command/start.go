@@ -50,6 +50,9 @@ func (a *app) startCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if x.settings.dryRun && !x.settings.json {
+				fmt.Fprintln(a.stdout, dryRunTitle)
+			}
 			if status.Plan != nil && !x.settings.json {
 				report.WritePlan(a.stdout, *status.Plan, status.Time)
 			}

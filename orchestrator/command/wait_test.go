@@ -106,6 +106,9 @@ func TestOutageDropsTheCanary(t *testing.T) {
 	}
 	require.Equal(t, until, b.document().UnattendedAfterMS)
 	require.True(t, b.state().Lapsed(b.clock.Now()))
+	shown := b.do(0, "status", "acme/flux").stdout
+	require.Contains(t, shown, "percentage  0 % (5 % set; the edge dropped the canary at 2026-11-20 13:00:00 UTC)\n")
+	require.Contains(t, shown, "next        the next look that measures brings the canary back, and the bake starts anew\n")
 	b.source.err = nil
 	b.do(0, "step", "acme/flux")
 	require.Equal(t, rollout.ActionRevive, b.state().Last.Action)

@@ -26,13 +26,17 @@ func (m Metric) Title() string {
 }
 
 // FormatMetric writes a metric's value in the unit that people use: "1.25 %" or "812 ms";
-// "any time" for one that nothing bounds.
+// "any time" for one that nothing bounds, and "not ended in time" for one that no
+// time was measured of: those count in the last bucket.
 func FormatMetric(m Metric, value float64) string {
 	if _, _, timed := m.Timing(); !timed {
 		return fmt.Sprintf("%.3g %%", value*100)
 	}
 	if value >= histogram.Edge(histogram.Buckets) {
 		return "any time"
+	}
+	if value >= histogram.Edge(histogram.Buckets-1) {
+		return "not ended in time"
 	}
 	return fmt.Sprintf("%.0f ms", value)
 }

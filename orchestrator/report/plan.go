@@ -139,8 +139,10 @@ func planLines(p plan.Plan, now time.Time) []string {
 	}
 	deadline := "the deadline is " + at(p.Deadline)
 	switch {
-	case isGated(p):
+	case isGated(p) && p.Auto:
 		lines = append(lines, "so few requests prove nothing in time: "+gated)
+	case isGated(p):
+		lines = append(lines, fmt.Sprintf("%s until orchestrator approve; %s", waits(p), deadline))
 	case p.Reached.Half == 0:
 		lines = append(lines, fmt.Sprintf("%.0f of 100 healthy canaries get to the last step in time: %s", 100*p.Promoted, deadline))
 	case p.Ended.Half == 0:
@@ -161,6 +163,20 @@ func isGated(p plan.Plan) bool {
 		}
 	}
 	return false
+}
+
+// waits names the steps that a person alone ends.
+func waits(p plan.Plan) string {
+	var names []string
+	for _, s := range p.Steps {
+		if s.Approve == policy.ApproveInstead {
+			names = append(names, document.FormatPercentage(s.BasisPoints)+" %")
+		}
+	}
+	if len(names) == 1 {
+		return names[0] + " waits for a person"
+	}
+	return strings.Join(names, ", ") + " wait for a person"
 }
 
 // late says when it is over at the latest, as far as that can be said.

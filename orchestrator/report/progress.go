@@ -161,6 +161,9 @@ func (l *Live) stepLine(s Status) string {
 		return s.share()
 	}
 	text := fmt.Sprintf("step %d of %d, %s %%", s.Step, s.Steps, s.Percentage)
+	if s.dropped() {
+		return text + " set, but the edge dropped the canary at " + moment(*s.UnattendedAfter)
+	}
 	if s.Phase != string(rollout.Running) {
 		return text
 	}

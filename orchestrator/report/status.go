@@ -100,7 +100,11 @@ func WriteStatus(w io.Writer, s Status) {
 	s.times(line)
 	switch {
 	case s.Verdict != nil:
-		sentences("verdict", opinion(*s.Verdict))
+		text := opinion(*s.Verdict)
+		if s.dropped() {
+			text = "of the time before the edge dropped the canary: " + text
+		}
+		sentences("verdict", text)
 		for _, line := range verdictLines(*s.Verdict) {
 			sentences(line[0], line[1])
 		}
@@ -131,19 +135,32 @@ func (s Status) share() string {
 	switch {
 	case s.Phase == string(rollout.Promoted):
 		return "all users on " + short(s.Stable)
+	case s.dropped():
+		return fmt.Sprintf("0 %% (%s %% set; the edge dropped the canary at %s)", s.Percentage, moment(*s.UnattendedAfter))
 	case s.Steps > 0 && !rollout.Phase(s.Phase).Ended():
 		return fmt.Sprintf("%s %% (step %d of %d)", s.Percentage, s.Step, s.Steps)
 	}
 	return s.Percentage.String() + " %"
 }
 
+// dropped reports that the edge serves the canary to nobody, as nobody judged it.
+func (s Status) dropped() bool {
+	return s.UnattendedAfter != nil && !s.UnattendedAfter.After(s.Time) && s.Percentage > 0 && !rollout.Phase(s.Phase).Ended()
+}
+
 // Next says what a person can do with a rollout that waits for one, or "".
 func (s Status) Next() string {
 	const ways = "orchestrator resume %s goes on from there, promote or rollback ends it"
+	if phase := rollout.Phase(s.Phase); s.dropped() && phase != rollout.Inconclusive {
+		return "the next look that measures brings the canary back, and the bake starts anew"
+	}
 	switch rollout.Phase(s.Phase) {
 	case rollout.Paused:
 		return fmt.Sprintf(ways, s.Service)
 	case rollout.Inconclusive:
+		if s.dropped() {
+			return fmt.Sprintf(ways, s.Service)
+		}
 		return fmt.Sprintf("the canary keeps its %s %%: "+ways, s.Percentage, s.Service)
 	case rollout.Waiting:
 		if s.NeedsApproval {
@@ -170,7 +187,7 @@ func (s Status) times(line func(string, string, ...any)) {
 		if s.UnattendedAfter.After(s.Time) {
 			line("unattended", "the edge drops the canary at %s unless it is judged before", moment(*s.UnattendedAfter))
 		} else {
-			line("unattended", "the edge dropped the canary at %s, as nobody judged it", moment(*s.UnattendedAfter))
+			line("unattended", "nobody judged the canary in time")
 		}
 	}
 }
