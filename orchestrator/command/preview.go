@@ -23,6 +23,9 @@ func (x *session) preview(ctx context.Context, n *rollout.New) (plan.Plan, error
 	if ctx.Err() != nil {
 		return plan.Plan{}, ctx.Err()
 	}
+	if err == nil && traffic.Awaited > 0 {
+		err = tooYoung(traffic.Awaited, n.Policy)
+	}
 	switch {
 	case err != nil && n.Policy.Auto:
 		return plan.Plan{}, refused("give them: start --steps 5,20,50,100", "steps cannot be laid without the traffic: %w", err)
@@ -35,6 +38,12 @@ func (x *session) preview(ctx context.Context, n *rollout.New) (plan.Plan, error
 		}
 	}
 	return plan.For(traffic, n.Policy), nil
+}
+
+// tooYoung reports that a service has not served for a whole interval yet.
+func tooYoung(awaited int64, p policy.Policy) error {
+	seen := time.Unix(0, (awaited+1)*int64(p.Interval)+int64(p.Lag)).UTC()
+	return fmt.Errorf("stable has served for less than a whole interval of %s: try again at %s UTC", p.Interval, seen.Add(59*time.Second).Format("15:04"))
 }
 
 // checkSteps refuses steps that do not go with the rest of the policy.
@@ -61,9 +70,10 @@ func (x *session) traffic(ctx context.Context, n rollout.New) (plan.Traffic, err
 	interval := time.Duration(p.Interval)
 	through := measure.Closed(now, time.Duration(p.Lag), interval)
 	from := max(0, through+1-int64(p.History/p.Interval))
+	// Up to now, though what has not closed is not counted: has it just begun?
 	q := measure.Query{
-		Dataset: x.settings.cloudflare.Dataset, Interval: interval, Expire: time.Duration(p.Expire), Through: through, UserShare: previewUserShare,
-		Subjects: []measure.Subject{{Service: x.service.String(), Rollout: n.Rollout, Began: now, From: from}},
+		Dataset: x.settings.cloudflare.Dataset, Interval: interval, Expire: time.Duration(p.Expire), Through: measure.Closed(now, 0, interval) + 1, UserShare: previewUserShare,
+		Subjects: []measure.Subject{{Service: x.service.String(), Rollout: n.Rollout, Began: now.Add(interval), From: from}},
 	}
 	measured, err := measure.Ask(q, func(sql string) ([]cloudflare.Row, error) { return x.rows(ctx, sql) })
 	if err != nil {

@@ -146,6 +146,33 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// young are analytics of a service whose first requests came in one minute.
+type young struct {
+	*fakeSource
+	slot int64
+}
+
+func (y young) Query(ctx context.Context, sql string) ([]cloudflare.Row, error) {
+	if strings.Contains(sql, "AS in_rollout") {
+		return asked(sql, []cloudflare.Row{minuteRow(y.slot, "ok", 70, 30)}), nil
+	}
+	return nil, nil
+}
+
+// TestPlanOfYoung: a service that has just begun is not one without traffic.
+func TestPlanOfYoung(t *testing.T) {
+	for ago := range int64(3) {
+		b := newBench(t)
+		source := young{b.source, noon.Unix()/60 - ago}
+		at := noon.Add(time.Duration(3-ago) * time.Minute).Format("15:04 UTC")
+		plan := strings.Join(strings.Fields(planOf(b.startBy(source, 0, "--dry-run").stdout)), " ")
+		require.Contains(t, plan, "stable has served for less than a whole interval of 1m: try again at "+at)
+		refusal := b.startBy(source, 6, "--steps", "auto").stderr
+		require.Contains(t, refusal, "steps cannot be laid without the traffic: stable has served for less than a whole interval")
+		require.Empty(t, b.kv.values)
+	}
+}
+
 // TestPlanInJSON: the same in figures.
 func TestPlanInJSON(t *testing.T) {
 	b := newBench(t)

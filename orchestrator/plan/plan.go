@@ -186,6 +186,9 @@ func (p Plan) warnings(of policy.Policy) []string {
 	if t.PerMinute == 0 {
 		return nil
 	}
+	if t.Span < seconds(time.Duration(of.History))/4 {
+		warn("stable was seen for %s only: what it serves in an hour may be otherwise", time.Duration(float64(t.Span)*float64(time.Second)))
+	}
 	if t.TopUser > crowded {
 		warn("one user makes %.0f %% of the requests: whichever arm that user falls into, the split by requests will not be the percentage", 100*t.TopUser)
 	}

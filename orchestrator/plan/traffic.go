@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"perch/orchestrator/judge"
@@ -12,8 +13,11 @@ import (
 
 // Traffic is what stable served in a span before a rollout.
 type Traffic struct {
-	Span      time.Duration // that was measured
-	PerMinute float64       // units: predictions that ended and requests that made none
+	Span time.Duration // that was measured
+	// Awaited is the number of the first whole interval of a service that began so
+	// lately that it was not asked for, else 0.
+	Awaited   int64
+	PerMinute float64 // units: predictions that ended and requests that made none
 	// Effective is Kish's factor, (0, 1]: how many unsampled units one unit is worth
 	// as evidence.
 	Effective    float64
@@ -33,17 +37,24 @@ type Traffic struct {
 
 // Observe sums up stable's intervals of a length that were asked for, from one
 // number through another; those without traffic may be left out. A service that is
-// younger is measured since its first request, over a quarter of that time at least.
+// younger is measured over the intervals after that of its first request, which was
+// seen in part only. Intervals after the last one tell no more than that it began.
 func Observe(intervals []judge.Interval, from, through int64, length time.Duration) Traffic {
-	began := from
+	began, awaited := from, int64(0)
 	for i, served := range intervals {
 		if served.Stable.Weight > 0 {
-			began, intervals = max(from, min(served.Index, through+1-(through+1-from)/4)), intervals[i:]
+			if intervals = intervals[i:]; served.Index > from {
+				began, intervals = served.Index+1, intervals[1:]
+			}
 			break
 		}
 	}
+	if began > through {
+		awaited = began
+	}
+	intervals = slices.DeleteFunc(slices.Clone(intervals), func(i judge.Interval) bool { return i.Index > through })
 	span := time.Duration(through+1-began) * length
-	t := Traffic{Span: span, Effective: 1, Noise: noise.Default, TimeNoise: noise.Default}
+	t := Traffic{Span: max(0, span), Awaited: awaited, Effective: 1, Noise: noise.Default, TimeNoise: noise.Default}
 	var sum judge.Counts
 	var times [judge.Timings]histogram.Histogram
 	for _, i := range intervals {

@@ -31,14 +31,20 @@ func TestObserve(t *testing.T) {
 
 // TestObserveYoung: a service that began lately is measured since.
 func TestObserveYoung(t *testing.T) {
-	twenty := Observe([]judge.Interval{servedIn(10, 0, 0), servedIn(41, 600, 0), servedIn(50, 600, 0)}, 1, 60, time.Minute)
+	twenty := Observe([]judge.Interval{servedIn(10, 0, 0), servedIn(40, 7, 0), servedIn(41, 600, 0), servedIn(50, 600, 0)}, 1, 60, time.Minute)
 	require.Equal(t, 20*time.Minute, twenty.Span)
 	require.InDelta(t, 60, twenty.PerMinute, 1e-12)
+	two := Observe([]judge.Interval{servedIn(58, 900, 0), servedIn(59, 1800, 0), servedIn(60, 1800, 0)}, 1, 60, time.Minute)
+	require.Equal(t, 2*time.Minute, two.Span, "the first minute is seen in part")
+	require.InDelta(t, 1800, two.PerMinute, 1e-12)
+	require.Zero(t, two.Awaited)
 	one := Observe([]judge.Interval{servedIn(60, 15, 0)}, 1, 60, time.Minute)
-	require.Equal(t, 15*time.Minute, one.Span, "one minute says too little")
-	require.InDelta(t, 1, one.PerMinute, 1e-12)
+	require.EqualValues(t, 61, one.Awaited, "no whole minute yet")
+	require.EqualValues(t, 63, Observe([]judge.Interval{servedIn(62, 15, 0)}, 1, 60, time.Minute).Awaited)
+	require.Zero(t, one.PerMinute)
 	none := Observe(nil, 1, 60, time.Minute)
 	require.Equal(t, time.Hour, none.Span)
+	require.Zero(t, none.Awaited)
 }
 
 func TestObserveSample(t *testing.T) {
