@@ -92,7 +92,7 @@ func flow(node *yaml.Node) string {
 		node = node.Alias
 	}
 	if node.Kind != yaml.MappingNode {
-		return node.Value
+		return "{absolute: " + node.Value + "}" // a number alone is a limit
 	}
 	var members []string
 	for i := 0; i+1 < len(node.Content); i += 2 {

@@ -158,7 +158,7 @@ func (r *reader) mapping(path string, node *yaml.Node, fields []field) {
 		return
 	}
 	if node.Kind != yaml.MappingNode {
-		r.add(node, path, "write fields and their values here")
+		r.add(node, path, "write fields and their values here, such as "+example(path, fields))
 		return
 	}
 	seen := map[string]bool{}
@@ -171,7 +171,7 @@ func (r *reader) mapping(path string, node *yaml.Node, fields []field) {
 		at := slices.IndexFunc(fields, func(f field) bool { return f.name == key.Value })
 		switch {
 		case at < 0:
-			r.add(key, member, "is not known here; the fields are "+names(fields))
+			r.add(key, member, "is not known here; the fields are "+names(path, fields))
 		case seen[key.Value]:
 			r.add(key, member, "is there twice")
 		default:
@@ -185,10 +185,27 @@ func (r *reader) mapping(path string, node *yaml.Node, fields []field) {
 	}
 }
 
-func names(fields []field) string {
-	list := make([]string, len(fields))
-	for i, f := range fields {
-		list[i] = f.name
+// example is a mapping with the first of the fields.
+func example(path string, fields []field) string {
+	switch last := path[strings.LastIndex(path, ".")+1:]; {
+	case last == "metrics":
+		return "{errors: {rollback: {absolute: 1}}}"
+	case fields[0].name == "absolute":
+		return "{absolute: 1}, or {relative: 1.5}"
+	case fields[0].name == "rollback":
+		return "{rollback: {relative: 2}}"
+	}
+	return "{" + fields[0].name + ": …}"
+}
+
+// names lists the fields, without those of the policy that are only told where
+// their values belong.
+func names(path string, fields []field) string {
+	var list []string
+	for _, f := range fields {
+		if moved := path == "" && (f.name == "rollback" || f.name == "promote"); !moved {
+			list = append(list, f.name)
+		}
 	}
 	return strings.Join(list, ", ")
 }

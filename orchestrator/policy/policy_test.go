@@ -222,6 +222,10 @@ func TestProblems(t *testing.T) {
 		{"metrics not a mapping", "metrics: 5", "line 1: metrics: write fields"},
 		{"limits as they were", "rollback: {errors: {absolute: 2, relative: 2}, latency_p95: {relative: 1.6}}",
 			"line 1: rollback: limits stand with their metric: write metrics: {errors: {rollback: {absolute: 2, relative: 2}}, latency_p95: {rollback: {relative: 1.6}}}"},
+		{"a limit without its kind", "rollback: {errors: 1}", "write metrics: {errors: {rollback: {absolute: 1}}}"},
+		{"a metric switched on", "metrics: {feedback: on}", "line 1: metrics.feedback: write fields and their values here, such as {rollback: {relative: 2}}"},
+		{"a list of metrics", "metrics: [errors]", "line 1: metrics: write fields and their values here, such as {errors: {rollback: {absolute: 1}}}"},
+		{"all fields", "bakee: 3m", "min_requests, failures, metrics, edge"},
 		{"empty limits as they were", "look: 1m\npromote:", "line 2: promote: limits stand with their metric: write metrics: {errors: {promote: {absolute: 1, relative: 1.5}}}"},
 	})
 }

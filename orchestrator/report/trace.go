@@ -53,6 +53,7 @@ type Point struct {
 	TotalMS         float64   `json:"total_ms,omitempty"`
 	FirstTokenMS    float64   `json:"first_token_ms,omitempty"`
 	EventsPerSecond float64   `json:"events_per_second,omitempty"`
+	Score           float64   `json:"score,omitempty"` // of a rating, 0 to 1, 1 is best
 }
 
 // texts and numbers tell where a point's fields stand in Analytics Engine.
@@ -70,6 +71,7 @@ func (p *Point) numbers() map[telemetry.Column]*float64 {
 		telemetry.Generation: &p.Generation, telemetry.Status: &p.Status, telemetry.FirstByteMS: &p.FirstByteMS, telemetry.DurationMS: &p.DurationMS,
 		telemetry.QueueMS: &p.QueueMS, telemetry.PredictMS: &p.PredictMS, telemetry.TotalMS: &p.TotalMS,
 		telemetry.FirstTokenMS: &p.FirstTokenMS, telemetry.EventsPerSecond: &p.EventsPerSecond,
+		telemetry.Score: &p.Score,
 	}
 }
 
@@ -143,7 +145,12 @@ func (p Point) who() string {
 
 // what says what became of it.
 func (p Point) what() string {
-	parts := []string{p.Outcome}
+	var parts []string
+	if p.Kind == telemetry.KindFeedback {
+		parts = append(parts, fmt.Sprintf("score %.3g", p.Score))
+	} else {
+		parts = append(parts, p.Outcome)
+	}
 	if p.ErrorClass != "" {
 		parts[0] += ": " + p.ErrorClass
 	}
@@ -151,7 +158,7 @@ func (p Point) what() string {
 		parts = append(parts, fmt.Sprintf("status %.0f", p.Status))
 	}
 	if p.Prediction != "" {
-		parts = append(parts, "prediction "+p.Prediction+" "+p.Ended)
+		parts = append(parts, strings.TrimSpace("prediction "+p.Prediction+" "+p.Ended))
 	}
 	return strings.TrimSpace(strings.Join(parts, ", "))
 }
