@@ -87,7 +87,7 @@ const dryRunTitle = "dry run: nothing is written; this is what there would be"
 
 // mostPrinted is the length up to which a dry run prints a value whole; --json has
 // all of it.
-const mostPrinted = 200
+const mostPrinted = 600
 
 func printPlan(w io.Writer, planned []report.PlannedWrite) {
 	if len(planned) == 0 {

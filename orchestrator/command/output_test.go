@@ -104,7 +104,8 @@ func TestStatusOfPhases(t *testing.T) {
 	b.source.canary = nothing
 	b.clock.advance(3 * time.Hour)
 	b.do(5, "step", "acme/flux")
-	require.Contains(t, show(), "the canary keeps its 30 %: orchestrator resume model:acme/flux")
+	require.Contains(t, show(), "percentage  0 % (30 % set; the edge dropped the canary at 2026-11-20 13:00:00 UTC)\n")
+	require.Contains(t, show(), "next        orchestrator resume model:acme/flux goes on")
 	b.do(0, "promote", "acme/flux")
 	require.Contains(t, show(), "percentage  all users on version acme/flux:bbbbbbbb…\n")
 	require.NotContains(t, show(), "step ")
