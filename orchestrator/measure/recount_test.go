@@ -127,11 +127,11 @@ func (t tallies) addPrediction(q Query, course []seen) {
 		at := float64(p.at)
 		if p.kind == telemetry.KindRequest {
 			request = &course[i]
-			if p.outcome == telemetry.OutcomeOK {
-				answered = p.firstByte
-			}
 		} else if p.end == succeeded && p.status == 201 {
 			atOnce = true
+		}
+		if p.outcome == telemetry.OutcomeOK {
+			answered = max(answered, p.firstByte)
 		}
 		weight, total, predict, token = max(weight, p.weight), max(total, p.total), max(predict, p.predict), max(token, p.firstToken)
 		if p.outcome == telemetry.OutcomeError {
@@ -310,7 +310,7 @@ func (r *chance) prediction(service string, n, last int) {
 		p.at, p.service, p.total, p.predict, p.user, p.trace = request.at+int64(delay), service, total, predict, request.user, request.trace
 		p.rollout, p.reason = request.rollout, request.reason
 		if i == 0 && isSynchronous {
-			p.status = 201
+			p.status, p.firstByte = 201, request.firstByte
 		}
 		if r.IntN(5) == 0 {
 			polled(&p)

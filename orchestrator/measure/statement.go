@@ -107,7 +107,7 @@ func (q Query) unitsSQL() string {
 		telemetry.OutcomeExcluded, telemetry.ClassBreaker,
 		// Creates answer 201 or 202; polls, webhooks and streams tell an end by 200.
 		fmt.Sprintf("max(if(kind = '%s' AND ended = '%s' AND status > 200, 1, 0))", telemetry.KindPrediction, telemetry.EndedSucceeded),
-		fmt.Sprintf("max(if(id != '' AND made = 1 AND outcome = '%s', first_byte, 0))", telemetry.OutcomeOK), q.pointsSQL(),
+		fmt.Sprintf("max(if(id != '' AND outcome = '%s', first_byte, 0))", telemetry.OutcomeOK), q.pointsSQL(),
 		alone("arm"), alone("why"), alone("of_rollout"), alone("outcome"), q.slot("moment"),
 		binWhere(aloneOK, "first_byte"), binWhere(aloneOK+" AND first_token > 0 AND tail < bound", "first_token"), failing, telemetry.OutcomeOK)
 }

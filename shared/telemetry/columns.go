@@ -30,7 +30,7 @@ const (
 // unknown.
 const (
 	Status          Column = "double1"  // HTTP status answered by the assigned variant; 0 if none
-	FirstByteMS     Column = "double2"  // request received to response headers
+	FirstByteMS     Column = "double2"  // request received to response headers; also of an end that the create's own answer told
 	Generation      Column = "double3"  // of the document that decided
 	QueueMS         Column = "double4"  // prediction created to started
 	PredictMS       Column = "double5"  // the model's own time

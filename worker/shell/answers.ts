@@ -68,6 +68,7 @@ export class Read {
   #rest?: Reader; // what is beyond wholeBytes
   #whole?: Answered;
   #listed: Facts[] = []; // of predictions that this isolate knows
+  readonly #answeredAt = Date.now(); // headers, no body
 
   readonly #p: Passage;
   readonly #response: Response;
@@ -198,7 +199,8 @@ export class Read {
     const known = context && { ...context, i: facts.id };
     if (known && (p.route.creates || p.sealed)) made.remember(known);
     if (ended === "") return;
-    if (known) recordEnd(p, known, endOf(facts, ended, status));
+    const firstByteMS = p.route.creates ? this.#answeredAt - p.startedAt : 0;
+    if (known) recordEnd(p, known, endOf(facts, ended, status, firstByteMS));
     else if (p.route.action === Action.prediction) recordStranger(p, facts, ended, status);
   }
 }

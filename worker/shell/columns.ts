@@ -22,7 +22,7 @@ export type Blob = (typeof Blob)[keyof typeof Blob];
 /** Where each number stands among a point's doubles. */
 export const Double = {
   status: 0, // HTTP status answered by the assigned variant; 0 if none
-  firstByteMS: 1, // request received to response headers
+  firstByteMS: 1, // request received to response headers; also of an end that the create's own answer told
   generation: 2, // of the document that decided
   queueMS: 3, // prediction created to started
   predictMS: 4, // the model's own time

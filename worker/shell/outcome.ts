@@ -14,6 +14,7 @@ export interface End {
   id: string;
   ended: Ended | ""; // "": its stream was cut
   status: number; // of the answer that told it
+  firstByteMS: number; // of the create that told it, request received to response headers
   queueMS: number;
   predictMS: number;
   totalMS: number;
@@ -22,13 +23,14 @@ export interface End {
 }
 
 /** The end that an answer or a webhook tells. */
-export function endOf(facts: Facts, ended: Ended, status: number): End {
+export function endOf(facts: Facts, ended: Ended, status: number, firstByteMS = 0): End {
   const { id, predictMS, createdAtMS, startedAtMS, completedAtMS } = facts;
   const between = (from: number, to: number) => (from > 0 && to > from ? to - from : 0);
   return {
     id,
     ended,
     status,
+    firstByteMS,
     queueMS: between(createdAtMS, startedAtMS),
     predictMS,
     totalMS: facts.totalMS || between(createdAtMS, completedAtMS),
@@ -61,7 +63,7 @@ export function streamEnded(p: Passage, context: Context, stream: StreamEnd): vo
   const { ended, cut, firstTokenMS, eventsPerSecond } = stream;
   if ((ended === "" && !cut) || !context.i) return;
   const times = { queueMS: 0, predictMS: 0, totalMS: 0, firstTokenMS, eventsPerSecond };
-  recordEnd(p, context, { id: context.i, ended, status: 200, ...times });
+  recordEnd(p, context, { id: context.i, ended, status: 200, firstByteMS: 0, ...times });
 }
 
 /** Records the end that a verified webhook tells. */
@@ -90,6 +92,7 @@ async function write(p: Passage, context: Context, end: End): Promise<void> {
     eventsPerSecond: end.eventsPerSecond,
   });
   point.blobs[Blob.ended] = end.ended;
+  point.doubles[Double.firstByteMS] = end.firstByteMS;
   point.doubles[Double.queueMS] = end.queueMS;
   point.doubles[Double.predictMS] = end.predictMS;
   point.doubles[Double.totalMS] = end.totalMS;

@@ -55,7 +55,7 @@ SELECT service,
   max(if(made = 1 AND error_class = 'breaker', 1, 0)) AS skipped,
   max(if(id = '', first_byte, total)) AS told_ms,
   max(if(kind = 'prediction' AND ended = 'succeeded' AND status > 200, 1, 0)) AS at_once,
-  max(if(id != '' AND made = 1 AND outcome = 'ok', first_byte, 0)) AS answered_ms,
+  max(if(id != '' AND outcome = 'ok', first_byte, 0)) AS answered_ms,
   max(predict) AS predict_ms,
   max(if(id = '' AND tail >= bound, 0, first_token)) AS token_ms
 FROM (
