@@ -207,7 +207,7 @@ type Seconds float64
 // Missing is what a promotion still takes.
 type Missing struct {
 	CanaryRequests int64   `json:"canary_requests"`
-	Duration       Seconds `json:"duration_s"` // at the present traffic; 0 is unknown
+	Duration       Seconds `json:"duration_s"` // at the canary's traffic in this step; 0 is unknown
 	For            Metric  `json:"for"`
 }
 

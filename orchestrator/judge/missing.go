@@ -30,14 +30,14 @@ func (j *judging) missing(v *Verdict) *Missing {
 		case !s.proven():
 			lack = j.requests(a, s)
 		}
-		if lack == 0 {
-			continue
+		if lack == 0 || lack > mostMissing && !s.measured() {
+			continue // nothing lacks, or there is nothing to estimate by
 		}
 		m := &Missing{For: a.metric}
 		if lack <= mostMissing {
 			m.CanaryRequests = int64(math.Ceil(lack * j.perEffective()))
-			if v.Traffic.CanaryPerSecond > 0 {
-				m.Duration = Seconds(float64(m.CanaryRequests) / v.Traffic.CanaryPerSecond)
+			if perSecond := j.canaryPerSecond(); perSecond > 0 {
+				m.Duration = Seconds(float64(m.CanaryRequests) / perSecond)
 			}
 		}
 		if most == nil || most.CanaryRequests > 0 && (m.CanaryRequests == 0 || m.CanaryRequests > most.CanaryRequests) {
@@ -45,6 +45,16 @@ func (j *judging) missing(v *Verdict) *Missing {
 		}
 	}
 	return most
+}
+
+// canaryPerSecond returns the canary's requests per second in this step alone: an
+// earlier step had another share.
+func (j *judging) canaryPerSecond() float64 {
+	own := min(j.reference, j.memory.last+1-j.since)
+	if own <= 0 {
+		return 0
+	}
+	return j.window.arms[canary].weight / (float64(own) * j.interval.Seconds())
 }
 
 // perEffective returns how many requests of the canary an effective one is.
