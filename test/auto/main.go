@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+
+	"perch/test/pages"
 )
 
 func main() {
@@ -42,7 +44,7 @@ func run(ctx context.Context, path string, effort float64) error {
 		if err := section.write(&b); err != nil {
 			return err
 		}
-		if text, err = replace(text, section.name, b.String()); err != nil {
+		if text, err = pages.Replace(text, section.name, b.String()); err != nil {
 			return err
 		}
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -53,15 +55,4 @@ func run(ctx context.Context, path string, effort float64) error {
 		return errors.New(strings.Join(l.failures, "; "))
 	}
 	return nil
-}
-
-// replace puts a section's text between its marks.
-func replace(page, section, text string) (string, error) {
-	begin := "<!-- " + section + " -->\n"
-	before, rest, ok := strings.Cut(page, begin)
-	_, after, closed := strings.Cut(rest, "<!-- end -->")
-	if !ok || !closed {
-		return "", fmt.Errorf("page has no section %s: write %s and <!-- end -->", section, strings.TrimSpace(begin))
-	}
-	return before + begin + text + "<!-- end -->" + after, nil
 }

@@ -45,11 +45,3 @@ func TestPromises(t *testing.T) {
 		})
 	}
 }
-
-func TestReplace(t *testing.T) {
-	page, err := replace("a\n<!-- one -->\nold\n<!-- end -->\nb\n", "one", "new\n")
-	require.NoError(t, err)
-	require.Equal(t, "a\n<!-- one -->\nnew\n<!-- end -->\nb\n", page)
-	_, err = replace(page, "two", "")
-	require.EqualError(t, err, "page has no section two: write <!-- two --> and <!-- end -->")
-}

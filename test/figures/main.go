@@ -17,6 +17,7 @@ import (
 	"perch/orchestrator/simulate"
 	"perch/orchestrator/simulate/figures"
 	"perch/orchestrator/simulate/many"
+	"perch/test/pages"
 )
 
 func main() {
@@ -84,24 +85,14 @@ func write(page, section, content string) error {
 	if err != nil {
 		return fmt.Errorf("read page: %w", err)
 	}
-	if text, err = replace(text, section, content); err != nil {
+	replaced, err := pages.Replace(string(text), section, content)
+	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(page, text, 0o644); err != nil {
+	if err := os.WriteFile(page, []byte(replaced), 0o644); err != nil {
 		return fmt.Errorf("write page: %w", err)
 	}
 	return nil
-}
-
-// replace puts a section's text between its marks.
-func replace(page []byte, section, text string) ([]byte, error) {
-	begin := "<!-- " + section + " -->\n"
-	before, rest, ok := strings.Cut(string(page), begin)
-	_, after, closed := strings.Cut(rest, "<!-- end -->")
-	if !ok || !closed {
-		return nil, fmt.Errorf("page has no section %s: write %s and <!-- end -->", section, strings.TrimSpace(begin))
-	}
-	return []byte(before + begin + text + "<!-- end -->" + after), nil
 }
 
 // row simulates rollouts of one scenario.

@@ -73,11 +73,3 @@ func TestRun(t *testing.T) {
 	require.FileExists(t, filepath.Join(folder, "figures.svg"))
 	require.ErrorContains(t, run(context.Background(), folder, "luck", 1), `section "luck" is not known`)
 }
-
-func TestReplace(t *testing.T) {
-	page, err := replace([]byte("a\n<!-- one -->\nold\n<!-- end -->\nb\n<!-- two -->\n<!-- end -->\n"), "one", "new\n")
-	require.NoError(t, err)
-	require.Equal(t, "a\n<!-- one -->\nnew\n<!-- end -->\nb\n<!-- two -->\n<!-- end -->\n", string(page))
-	_, err = replace(page, "three", "")
-	require.EqualError(t, err, "page has no section three: write <!-- three --> and <!-- end -->")
-}
