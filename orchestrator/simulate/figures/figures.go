@@ -5,6 +5,7 @@ package figures
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -78,7 +79,7 @@ func minute(k int, at float64) string {
 	if k == 0 {
 		return "–"
 	}
-	return strconv.FormatFloat(at, 'f', -1, 64)
+	return strconv.FormatFloat(math.Round(100*at)/100, 'f', -1, 64)
 }
 
 // Count writes a number, >= 0, with groups of three digits.

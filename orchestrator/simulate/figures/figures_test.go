@@ -71,3 +71,9 @@ func TestPercent(t *testing.T) {
 		require.Equal(t, want, Percent(share))
 	}
 }
+
+func TestMinute(t *testing.T) {
+	require.Equal(t, "0.3", minute(1, 0.1+0.2))
+	require.Equal(t, "0.17", minute(1, 1.0/6))
+	require.Equal(t, "12.5", minute(1, 12.5))
+}
