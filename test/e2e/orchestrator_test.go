@@ -49,7 +49,10 @@ min_requests: %d
 failures: 2
 unattended_after: 60s
 deadline: 120s
-metrics: {latency_p95: {rollback: {absolute: 3s, relative: 20}, promote: {absolute: 2s, relative: 15}}}
+metrics:
+  latency_p95: &slow {rollback: {absolute: 3s, relative: 20}, promote: {absolute: 2s, relative: 15}}
+  total_p50: *slow
+  total_p95: *slow
 `, bake, bake, lag, minRequests)
 }
 
