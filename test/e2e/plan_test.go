@@ -43,8 +43,11 @@ func TestPlanOfTraffic(t *testing.T) {
 	w.traffic(model)
 	var seen started
 	require.Eventually(t, func() bool {
-		seen = w.planOf(scaled, append(start, "--dry-run", model)...)
-		return seen.Plan.Traffic.PerMinute > 2_500
+		r := w.finish(w.command(w.stack.API, scaled, append(start, "--dry-run", model)...))
+		if r.exit == exitRefused { // before the first whole interval
+			return false
+		}
+		return r.exit == exitDone && json.Unmarshal([]byte(r.stdout), &seen) == nil && seen.Plan.Traffic.PerMinute > 2_500
 	}, 60*time.Second, 200*time.Millisecond)
 	require.Greater(t, seen.Plan.Traffic.Users, 10.0)
 	require.Less(t, seen.Plan.Traffic.TopUser, 0.5)
